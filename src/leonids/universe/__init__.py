@@ -1,0 +1,1 @@
+"""LEO: consistent universes. What is asked, how it is written, and with which probability."""

@@ -1,0 +1,261 @@
+"""The only source of randomness: one program, read by several interpreters.
+
+A universe is a function that receives a ``Chance`` and calls ``choose``, ``lit`` and ``latent``. What these
+do depends on who is asking: ``Sample`` draws, ``Reading`` follows a text, ``Replay`` follows a list of
+choices. So sampling, scoring and enumerating are one program, and the floor is the generator read backwards.
+
+Rules that the program keeps: text order is choice order; nothing is drawn and thrown away; the weights of
+each choice are known before it is made.
+"""
+
+import math
+import random
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar, final
+
+from leonids.errors import SpecError
+from leonids.records import Emission
+
+T = TypeVar("T")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place where something is chosen: the options' texts and their probabilities, which sum to 1.
+
+    An option's text begins with its own leading space or separator, so that tokenizers do not merge
+    characters across two choices.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    weights: tuple[float, ...]
+    cumulative: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    surprisals: tuple[float, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.options or len(self.options) != len(self.weights):
+            raise SpecError(
+                f"site {self.name!r} has {len(self.options)} options and {len(self.weights)} weights",
+                rule="R5: every option has one weight",
+            )
+        total = math.fsum(self.weights)
+        if min(self.weights) <= 0 or abs(total - 1) > 1e-9:
+            raise SpecError(
+                f"the weights of site {self.name!r} are {list(self.weights)} and sum to {total:.6g}",
+                rule="R5: weights are above 0 and sum to 1",
+                way_out="divide each weight by their sum",
+            )
+        running, cumulative = 0.0, []
+        for weight in self.weights:
+            running += weight
+            cumulative.append(running)
+        cumulative[-1] = 1.0
+        object.__setattr__(self, "cumulative", tuple(cumulative))
+        object.__setattr__(self, "surprisals", tuple(-math.log(w) for w in self.weights))
+
+    def surprisal_nats(self, option: int, without: tuple[int, ...] = ()) -> float:
+        """Return -ln P(option) when the options in ``without`` are not on offer."""
+        if not without:
+            return self.surprisals[option]
+        return self.surprisals[option] + math.log1p(-math.fsum(self.weights[i] for i in without))
+
+
+def site(name: str, weighted: dict[str, float]) -> Site:
+    """Return a site over ``weighted`` options, leaving out those of weight 0 and dividing by the sum."""
+    kept = {option: weight for option, weight in weighted.items() if weight > 0}
+    total = math.fsum(kept.values())
+    return Site(name, tuple(kept), tuple(weight / total for weight in kept.values()))
+
+
+class Chance(Protocol):
+    """What a universe's program may ask for."""
+
+    def choose(self, at: Site, without: tuple[int, ...] = ()) -> int:
+        """Choose an option at a site, emit its text, and return its index."""
+        ...
+
+    def lit(self, text: str) -> None:
+        """Emit text that is not chosen."""
+        ...
+
+    def latent(self, at: Site) -> int:
+        """Choose without emitting: the text shows it only through what the program writes afterwards."""
+        ...
+
+
+@final
+class Sample:
+    """Draws every choice from a random generator and keeps the derivation."""
+
+    __slots__ = ("_random", "emissions", "latents")
+
+    def __init__(self, generator: random.Random) -> None:
+        self._random = generator
+        self.emissions: list[Emission] = []
+        self.latents: list[tuple[str, int]] = []
+
+    def _draw(self, at: Site, without: tuple[int, ...]) -> int:
+        point = self._random.random()
+        if not without:
+            return bisect_right(at.cumulative, point, 0, len(at.options) - 1)
+        point *= 1.0 - math.fsum(at.weights[i] for i in without)
+        last = -1
+        for option, weight in enumerate(at.weights):
+            if option in without:
+                continue
+            last = option
+            point -= weight
+            if point < 0:
+                break
+        return last
+
+    def choose(self, at: Site, without: tuple[int, ...] = ()) -> int:
+        """Draw an option by its weight and record it."""
+        option = self._draw(at, without)
+        self.emissions.append(
+            Emission(at.options[option], at.name, option, without, at.surprisal_nats(option, without))
+        )
+        return option
+
+    def lit(self, text: str) -> None:
+        """Record deterministic text."""
+        self.emissions.append(Emission(text))
+
+    def latent(self, at: Site) -> int:
+        """Draw an option that leaves no text of its own."""
+        option = self._draw(at, ())
+        self.latents.append((at.name, option))
+        return option
+
+
+@final
+class Branch(Exception):  # noqa: N818 - control flow between an interpreter and its driver, never an error
+    """Raised by ``Replay`` and ``Reading`` where the next choice is open; carries the possible options."""
+
+    def __init__(self, options: tuple[int, ...]) -> None:
+        self.options = options
+
+
+@final
+class Replay:
+    """Follows a list of choices and adds up their nats; beyond its end it raises ``Branch``."""
+
+    __slots__ = ("_choices", "_position", "nats", "parts")
+
+    def __init__(self, choices: tuple[int, ...]) -> None:
+        self._choices = choices
+        self._position = 0
+        self.nats = 0.0
+        self.parts: list[str] = []
+
+    def _next(self, at: Site, without: tuple[int, ...]) -> int:
+        if self._position == len(self._choices):
+            raise Branch(tuple(i for i in range(len(at.options)) if i not in without))
+        option = self._choices[self._position]
+        self._position += 1
+        self.nats += at.surprisal_nats(option, without)
+        return option
+
+    def choose(self, at: Site, without: tuple[int, ...] = ()) -> int:
+        """Take the next listed choice and emit its text."""
+        option = self._next(at, without)
+        self.parts.append(at.options[option])
+        return option
+
+    def lit(self, text: str) -> None:
+        """Emit deterministic text."""
+        self.parts.append(text)
+
+    def latent(self, at: Site) -> int:
+        """Take the next listed choice silently."""
+        return self._next(at, ())
+
+
+@final
+class Dead(Exception):  # noqa: N818 - control flow: this derivation cannot write the text
+    """Raised by ``Reading`` when the text is not what the program would write."""
+
+
+@final
+class Reading:
+    """Follows a text: at each choice only the options that the text continues with are possible."""
+
+    __slots__ = ("_choices", "_position", "_text", "cursor", "emissions")
+
+    def __init__(self, text: str, choices: tuple[int, ...] = ()) -> None:
+        self._text = text
+        self._choices = list(choices)
+        self._position = 0
+        self.cursor = 0
+        self.emissions: list[Emission] = []
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """The choices taken so far."""
+        return tuple(self._choices)
+
+    def choose(self, at: Site, without: tuple[int, ...] = ()) -> int:
+        """Take the option that the text shows; raise ``Branch`` if several fit and ``Dead`` if none does."""
+        if self._position == len(self._choices):
+            fitting = tuple(
+                i
+                for i, option in enumerate(at.options)
+                if i not in without and self._text.startswith(option, self.cursor)
+            )
+            if not fitting:
+                raise Dead
+            if len(fitting) > 1:
+                raise Branch(fitting)
+            self._choices.append(fitting[0])
+        option = self._choices[self._position]
+        self._position += 1
+        self.cursor += len(at.options[option])
+        self.emissions.append(
+            Emission(at.options[option], at.name, option, without, at.surprisal_nats(option, without))
+        )
+        return option
+
+    def lit(self, text: str) -> None:
+        """Check that the text goes on with ``text``."""
+        if not self._text.startswith(text, self.cursor):
+            raise Dead
+        self.cursor += len(text)
+        self.emissions.append(Emission(text))
+
+    def latent(self, at: Site) -> int:
+        """Refuse: a text alone does not show a latent; sum over its branches instead (floor.oracle)."""
+        raise TypeError(f"a Reading cannot see the latent {at.name!r}")
+
+
+def enumerate_all(program: Callable[[Chance], T]) -> Iterator[tuple[T, Replay]]:
+    """Yield every outcome of ``program`` with its replay (nats and text). For small universes only."""
+    stack: list[tuple[int, ...]] = [()]
+    while stack:
+        prefix = stack.pop()
+        replay = Replay(prefix)
+        try:
+            outcome = program(replay)
+        except Branch as branch:
+            stack.extend((*prefix, option) for option in reversed(branch.options))
+        else:
+            yield outcome, replay
+
+
+def derivations(program: Callable[[Chance], T], text: str) -> Iterator[tuple[T, tuple[Emission, ...]]]:
+    """Yield every derivation of ``text`` under ``program``: one for a text of an unambiguous universe."""
+    stack: list[tuple[int, ...]] = [()]
+    while stack:
+        reading = Reading(text, stack.pop())
+        try:
+            outcome = program(reading)
+        except Branch as branch:
+            stack.extend((*reading.choices, option) for option in branch.options)
+        except Dead:
+            continue
+        else:
+            if reading.cursor == len(text):
+                yield outcome, tuple(reading.emissions)
