@@ -1,0 +1,1 @@
+"""Intervals, tests and power: numpy and scipy; knows nothing of models."""
