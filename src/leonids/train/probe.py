@@ -1,0 +1,107 @@
+"""What every step measures, from the log-probabilities the loss needs anyway: totals and counts by role."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, final
+
+import torch
+from torch import Tensor
+
+from leonids.records import ROLES
+from leonids.train.batches import PROMPT, Batch
+from leonids.train.scoring import Scores
+
+Totals: TypeAlias = dict[str, dict[str, list[float]]]
+"""``totals[metric][role] == [total, count]``."""
+
+COLUMNS = ("tokens", "right", "nats", "floor_nats", "top", "gold", "top_right")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric: its ``total`` and ``count`` are sums of the named columns, signs included."""
+
+    name: str
+    unit: Literal["nats", "frac"]
+    total: Mapping[str, int]
+    count: Mapping[str, int]
+    about: str
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("loss", "nats", {"nats": 1}, {"tokens": 1}, "-log p of the token"),
+    Metric("floor", "nats", {"floor_nats": 1}, {"tokens": 1}, "nats of the token under its universe"),
+    Metric("token_accuracy", "frac", {"right": 1}, {"tokens": 1}, "the most probable token is the token"),
+    Metric("confidence", "frac", {"top": 1}, {"tokens": 1}, "probability of the most probable token"),
+    Metric("gold_confidence", "frac", {"gold": 1}, {"tokens": 1}, "probability of the token"),
+    Metric("confidence_right", "frac", {"top_right": 1}, {"right": 1}, "confidence where it is right"),
+    Metric(
+        "confidence_wrong", "frac", {"top": 1, "top_right": -1}, {"tokens": 1, "right": -1}, "confidence where wrong"
+    ),
+)
+"""The metrics of tokens. ``match``, of whole answers, has the role ``example``: right at every answer token."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Column sums ``[G, R, len(COLUMNS)]`` by group and role, and whether each row matched ``[B]``; float64."""
+
+    columns: Tensor
+    matched: Tensor
+
+
+def observe(scores: Scores, batch: Batch, *, groups: Tensor, count: int) -> Sums:
+    """Sum the scores of a batch by group and role, on the device: nothing waits for the host.
+
+    ``groups`` ``[B]`` is the group of each row, below ``count``.
+    """
+    with torch.no_grad():
+        nats, right = scores.nats.double(), scores.right.double()
+        top = scores.top.double()
+        # p(gold) = exp(-nats): the loss already holds it.
+        columns = torch.stack(
+            (torch.ones_like(nats), right, nats, batch.floor_nats, top, torch.exp(-nats), top * right), dim=1
+        )
+        cell = groups[batch.rows] * len(ROLES) + batch.roles
+        sums = torch.zeros(count * len(ROLES), len(COLUMNS), dtype=torch.float64, device=nats.device)
+        sums.index_add_(0, cell, columns)
+        wrong = torch.zeros(batch.size, dtype=torch.float64, device=nats.device)
+        wrong.index_add_(0, batch.rows, (1 - right) * (batch.roles != PROMPT))
+    return Sums(sums.view(count, len(ROLES), len(COLUMNS)), (wrong == 0).double())
+
+
+def totals_of(columns: list[list[float]], *, matched: float, examples: int) -> tuple[Totals, dict[str, str]]:
+    """Return one group's totals, and for each metric left out the reason.
+
+    ``columns`` is one group's ``[R, len(COLUMNS)]``. A total that is not a number is left out, never set to 0.
+    """
+    found: Totals = {}
+    absent: dict[str, str] = {}
+    for metric in METRICS:
+        for role, sums in zip(ROLES, columns, strict=True):
+            named = dict(zip(COLUMNS, sums, strict=True))
+            count = sum(sign * named[name] for name, sign in metric.count.items())
+            if not count:
+                continue
+            total = sum(sign * named[name] for name, sign in metric.total.items())
+            if math.isfinite(total):
+                found.setdefault(metric.name, {})[role] = [round(total, 9), int(count)]
+            else:
+                absent[metric.name] = "not a finite number"
+    found["match"] = {"example": [int(matched), examples]}
+    return found, absent
+
+
+def add_totals(parts: list[Totals]) -> Totals:
+    """Pool totals: sums of totals and of counts."""
+    pooled: Totals = {}
+    for part in parts:
+        for metric, roles in part.items():
+            for role, (total, count) in roles.items():
+                cell = pooled.setdefault(metric, {}).setdefault(role, [0.0, 0])
+                cell[0] += total
+                cell[1] += count
+    return pooled
