@@ -40,7 +40,7 @@ ROOM_LIBRARIES: dict[str, set[str]] = {
     "report": {"numpy", "matplotlib", "jinja2", "markdown_it"},
     "web": {"starlette", "uvicorn", "jinja2", "markdown_it", "numpy"},
     "readers": {"numpy"},
-    "cli": {"typer", "click", "rich"},
+    "cli": {"typer", "rich"},
     "train": {
         *("torch", "transformers", "peft", "trl", "accelerate", "safetensors", "gguf", "tokenizers"),
         *("numpy", "platformdirs", "filelock", "huggingface_hub"),
