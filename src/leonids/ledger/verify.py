@@ -1,0 +1,346 @@
+"""Check that a study folder is what was written. Standard library only; ``bundle.py`` makes one file of it.
+
+The folder holds ``ledger.jsonl`` (one hash-chained entry a line), ``ledger.head`` (how many entries there are
+and the last hash, so that a cut tail shows) and one folder a run with ``manifest.json`` and rolling-hashed
+``.jsonl`` streams, whose heads are copied into the ledger. Exit status: 0 whole, 3 broken, 2 nothing to check.
+"""
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from leonids.ledger.lines import (
+    FIRST,
+    HEAD,
+    LEDGER,
+    MANIFEST,
+    RUN_NAME,
+    STREAMS,
+    TYPES,
+    Broken,
+    first_record,
+    head_bytes,
+    numbered,
+    open_entry,
+    open_line,
+    watermark,
+)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is not what was written: ``place`` is ``file`` or ``file:line``."""
+
+    place: str
+    what: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a verification found, what it looked at, and what that does not prove."""
+
+    problems: tuple[Problem, ...]
+    checked: tuple[str, ...]
+    not_proven: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is broken."""
+        return not self.problems
+
+    def lines(self) -> Iterator[str]:
+        """Yield the report as lines of text."""
+        yield from (f"BROKEN   {p.place}: {p.what}" for p in self.problems)
+        yield from (f"checked  {text}" for text in self.checked)
+        yield from (f"unproven {text}" for text in self.not_proven)
+
+
+@final
+@dataclass(slots=True)
+class Findings:
+    """The report while it is being written."""
+
+    problems: list[Problem] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
+    not_proven: list[str] = field(default_factory=list)
+    covered: set[str] = field(default_factory=lambda: {LEDGER})
+
+    def broken(self, place: str, what: str) -> None:
+        """Add a problem."""
+        self.problems.append(Problem(place, what))
+
+    def unproven(self, what: str) -> None:
+        """Add something that the check cannot speak for."""
+        self.not_proven.append(what)
+
+
+@final
+@dataclass(slots=True)
+class RunEntries:
+    """What the ledger says of one run: ``line`` is where its data_start stands; each mark seals stream lines."""
+
+    name: str
+    line: int
+    start: dict[str, Any]
+    marks: list[tuple[str, dict[str, tuple[int, str]]]] = field(default_factory=list)
+    ended: bool = False
+
+
+Entries = list[dict[str, Any] | None]
+"""One item a ledger line; None where the line is broken."""
+
+
+def _present(entries: Entries, *types: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    for number, entry in enumerate(entries, 1):
+        if entry is not None and entry["type"] in types:
+            yield f"{LEDGER}:{number}", number, entry
+
+
+def check_ledger(folder: Path, found: Findings) -> Entries:
+    """Check every entry and its place in the chain. A broken line does not hide the ones after it."""
+    raw = (folder / LEDGER).read_bytes() if (folder / LEDGER).is_file() else b""
+    lines, rest = numbered(raw)
+    if rest or not lines:
+        found.broken(
+            f"{LEDGER}:{len(lines) + 1}", "it is half-written: no newline ends it" if rest else "it is missing"
+        )
+    entries: Entries = []
+    previous: dict[str, Any] | None = {"sha256": FIRST, "ts": ""}
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = open_entry(line)
+        except Broken as error:
+            found.broken(f"{LEDGER}:{number}", str(error))
+            entries.append(None)
+            previous = None
+            continue
+        for what in _misplaced(entry, number, previous):
+            found.broken(f"{LEDGER}:{number}", what)
+        entries.append(entry)
+        previous = entry
+    found.checked.append(f"{LEDGER}: {len(lines)} entries, each one's hash, order, time and link to the one before")
+    return entries
+
+
+def _misplaced(entry: dict[str, Any], number: int, previous: dict[str, Any] | None) -> Iterator[str]:
+    if entry["seq"] != number - 1:
+        yield f"its seq is {entry['seq']} where {number - 1} belongs: entries were removed, added or moved"
+    if (entry["type"] == "genesis") != (number == 1):
+        yield "a ledger begins with its only genesis entry"
+    if previous is not None and entry["prev"] != previous["sha256"]:
+        yield "its prev is not the hash of the entry before it"
+    if previous is not None and entry["ts"] < previous["ts"]:
+        yield f"its time {entry['ts']} is before the entry above it, {previous['ts']}"
+
+
+def check_head(folder: Path, entries: Entries, found: Findings) -> None:
+    """Check that the witness names the last entry, or an earlier one (a crash cut appends short)."""
+    raw = (folder / HEAD).read_bytes() if (folder / HEAD).is_file() else b""
+    heads = {head_bytes(n, e["sha256"]): len(entries) - n for n, e in enumerate(entries, 1) if e is not None}
+    if raw not in heads:
+        found.broken(HEAD, f"it does not witness the last of {len(entries)} entries: the ledger's tail, or it, changed")
+        return
+    if heads[raw]:
+        found.unproven(f"{HEAD} is {heads[raw]} entries behind {LEDGER}, as after a crash; the next append repairs it")
+    found.checked.append(f"{HEAD}: the number of entries and the last hash")
+
+
+def check_predictions(entries: Entries, found: Findings) -> None:
+    """Check that no prediction was registered twice, and that amendments and verdicts speak of registered ones."""
+    known: set[str] = set()
+    judged: set[str] = set()
+    for place, _, entry in _present(entries, "register", "amend", "withdraw", "verdict"):
+        try:
+            names = _named(entry)
+            if entry["type"] == "register":
+                if again := sorted(known & names):
+                    raise Broken(f"{again[0]} is registered a second time; a changed prediction is an amendment")
+                known |= names
+            elif unknown := sorted(names - known):
+                raise Broken(f"{unknown[0]} was not registered before this {entry['type']}")
+            if entry["type"] in {"amend", "withdraw"} and not entry["body"].get("reason"):
+                raise Broken(f"this {entry['type']} gives no reason")
+        except Broken as error:
+            found.broken(place, str(error))
+        else:
+            judged |= names if entry["type"] == "verdict" else set()
+    found.checked.append(f"predictions: {len(known)} registered once each, {len(judged)} with a verdict")
+    if waiting := sorted(known - judged):
+        found.unproven(f"no verdict is recorded for {', '.join(waiting)}")
+
+
+def _named(entry: dict[str, Any]) -> set[str]:
+    body = entry["body"]
+    stated = body.get("predictions") if entry["type"] == "register" else [body.get("prediction")]
+    if not isinstance(stated, list):
+        raise Broken("its body has no list of predictions")
+    names = [item.get("id") if isinstance(item, dict) else item for item in stated]
+    texts = {name for name in names if isinstance(name, str)}
+    if len(texts) != len(names):
+        raise Broken("a prediction in it has no id, or two have the same")
+    return texts
+
+
+def check_anchors(entries: Entries, found: Findings) -> None:
+    """Check that each anchor quotes an entry of this ledger; the proofs themselves lie outside it."""
+    dated = 0
+    for place, number, entry in _present(entries, "anchor"):
+        head = entry["body"].get("head")
+        count = head.get("count") if isinstance(head, dict) else None
+        if type(count) is not int or not 0 < count < number:
+            found.broken(place, "the anchor quotes no entry before it")
+        elif (quoted := entries[count - 1]) is not None and quoted["sha256"] != head.get("sha256"):
+            found.broken(place, f"the anchor quotes a hash that is not entry {count}'s")
+        dated += entry["body"].get("status") != "owed"
+    if dated:
+        found.unproven(f"that the {dated} anchors' outside proofs are genuine: check them with whoever issued them")
+    else:
+        found.unproven(
+            "without an anchor: that this ledger was not written anew at a later time, or that its tail was not "
+            "cut together with ledger.head and whatever quotes it"
+        )
+
+
+def gather_runs(entries: Entries, found: Findings) -> list[RunEntries]:
+    """Collect each run's start and sealed heads from the ledger."""
+    runs: dict[str, RunEntries] = {}
+    for place, number, entry in _present(entries, "data_start", "run_head", "run_end"):
+        try:
+            _gather(runs, place, number, entry)
+        except Broken as error:
+            found.broken(place, str(error))
+    return list(runs.values())
+
+
+def _gather(runs: dict[str, RunEntries], place: str, number: int, entry: dict[str, Any]) -> None:
+    name = entry["body"].get("run")
+    if not isinstance(name, str) or not RUN_NAME.fullmatch(name):
+        raise Broken(f"{name!r} is not the name of a run")
+    run = runs.get(name)
+    if entry["type"] == "data_start":
+        if run is not None:
+            raise Broken(f"run {name} starts a second time")
+        runs[name] = RunEntries(name, number, entry)
+        return
+    if run is None or run.ended:
+        raise Broken(f"run {name} {'has no data_start before this' if run is None else 'had ended before this'}")
+    marks = watermark(entry["body"])
+    for stream, (records, _) in marks.items():
+        if run.marks and records < run.marks[-1][1][stream][0]:
+            raise Broken(f"{name}/{stream}.jsonl goes back from {run.marks[-1][1][stream][0]} lines to {records}")
+    run.marks.append((place, marks))
+    run.ended = entry["type"] == "run_end"
+
+
+def check_run(folder: Path, run: RunEntries, found: Findings) -> None:
+    """Check a run's manifest and its streams against what the ledger sealed of them."""
+    manifest = folder / run.name / MANIFEST
+    if not manifest.is_file() or hashlib.sha256(manifest.read_bytes()).hexdigest() != run.start["body"].get("manifest"):
+        found.broken(f"{run.name}/{MANIFEST}", f"it is missing or not what {LEDGER}:{run.line} sealed")
+    for stream in STREAMS:
+        place = f"{run.name}/{stream}.jsonl"
+        found.covered.add(place)
+        path = folder / place
+        lines, rest = numbered(path.read_bytes() if path.is_file() else b"")
+        try:
+            hashes = _rolling(lines, first_record(run.start, run.line, stream))
+        except _At as at:
+            found.broken(f"{place}:{at.line}", at.what)
+        else:
+            _check_marks(run, stream, hashes, rest, found)
+
+
+class _At(Exception):
+    """A stream's first broken line; the lines after it cannot be checked."""
+
+    def __init__(self, line: int, what: str) -> None:
+        self.line, self.what = line, what
+
+
+def _rolling(lines: list[bytes], first: dict[str, Any]) -> list[str]:
+    hashes: list[str] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            record, rolling = open_line(line, hashes[-1] if hashes else FIRST)
+        except Broken as error:
+            raise _At(number, str(error)) from None
+        if number == 1 and record != {**first, "sha256": rolling}:
+            raise _At(1, "it does not quote this run, its manifest and the ledger entry that started it")
+        hashes.append(rolling)
+    return hashes
+
+
+def _check_marks(run: RunEntries, stream: str, hashes: list[str], rest: bytes, found: Findings) -> None:
+    name = f"{run.name}/{stream}.jsonl"
+    sealed = 0
+    for place, marks in run.marks:
+        sealed, sha256 = marks[stream]
+        if sealed > len(hashes):
+            found.broken(f"{name}:{len(hashes) + 1}", f"{place} sealed {sealed} lines, the file has {len(hashes)}")
+            return
+        if hashes[sealed - 1] != sha256:
+            found.broken(f"{name}:{sealed}", f"it is not the line that {place} sealed")
+            return
+    beyond = len(hashes) - sealed
+    if run.ended and (beyond or rest):
+        found.broken(f"{name}:{sealed + 1}", "it was added after the run ended")
+    found.checked.append(f"{name}: {len(hashes)} lines, {sealed} of them sealed by {len(run.marks)} ledger entries")
+    if not run.ended and (beyond or rest or not sealed):
+        found.unproven(
+            f"{name}: the run has not ended; that its last {beyond} lines are all that was written"
+            + (" (one more is being written or was cut short)" if rest else "")
+        )
+
+
+def check_files(folder: Path, entries: Entries, found: Findings) -> None:
+    """Check the files whose digests entries state, and that no ``.jsonl`` file lies here unaccounted for."""
+    stated: dict[str, tuple[str, Any]] = {}
+    for place, _, entry in _present(entries, *TYPES):
+        files = entry["body"].get("files", {})
+        stated |= {name: (place, sha256) for name, sha256 in files.items()} if isinstance(files, dict) else {}
+    for name, (place, sha256) in sorted(stated.items()):
+        path = folder / name
+        if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+            found.broken(place, f"it names {name!r}, which lies outside the folder")
+        elif not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            found.broken(name, f"it is missing or not what {place} sealed")
+        found.covered.add(name)
+    for path in sorted(folder.rglob("*.jsonl")):
+        if (name := path.relative_to(folder).as_posix()) not in found.covered:
+            found.broken(name, "no ledger entry covers this file")
+    found.checked.append(f"files: {len(stated)} sealed by digest; every .jsonl file here is covered")
+
+
+def verify(folder: Path) -> Report:
+    """Check the study in ``folder``: the chain, its witness, every run's streams, predictions, sealed files."""
+    found = Findings()
+    entries = check_ledger(folder, found)
+    check_head(folder, entries, found)
+    check_predictions(entries, found)
+    for run in gather_runs(entries, found):
+        check_run(folder, run, found)
+        if late := [place for place, line, _ in _present(entries, "register", "amend") if line > run.line]:
+            found.unproven(f"run {run.name} began before the predictions of {', '.join(late)}")
+    check_files(folder, entries, found)
+    check_anchors(entries, found)
+    found.unproven("that no other runs were made and left out, and that the numbers are what the code computed")
+    return Report(tuple(found.problems), tuple(found.checked), tuple(found.not_proven))
+
+
+def main(arguments: list[str]) -> int:
+    """Verify the folder named by the one argument and print the report."""
+    if len(arguments) != 1 or not Path(arguments[0]).is_dir():
+        sys.stderr.write("usage: verify.py DIR, where DIR is the folder that holds ledger.jsonl\n")
+        return 2
+    report = verify(Path(arguments[0]))
+    sys.stdout.write("".join(f"{line}\n" for line in report.lines()))
+    return 0 if report.ok else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
