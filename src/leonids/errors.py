@@ -84,3 +84,12 @@ class MissingDependency(LeonidsError):
     """An optional package is needed and absent (exit 4). The message names the extra to install."""
 
     exit_code = 4
+
+
+@final
+class RunFailed(LeonidsError):
+    """A run's process ended before its time. The message is its own; the run's folder can be resumed from."""
+
+    def __init__(self, problem: str, *, exit_code: int = 1) -> None:
+        super().__init__(problem)
+        self.exit_code = exit_code

@@ -4,12 +4,14 @@ import io
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from leonids.claims.measure import Percent
+from leonids.claims.prediction import Hypothesis, Prediction, Question, check_study
 from leonids.errors import SpecError
 from leonids.records import LossScope
 from leonids.universe.blueprint import UniverseSpec
@@ -18,7 +20,7 @@ T = TypeVar("T")
 
 SEVEN_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
-ShareFrac = Annotated[float, Field(ge=0.0, le=1.0)]
+Percentage = Annotated[float, Percent(), Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
@@ -76,6 +78,75 @@ class RunSpec(Model):
     test_examples: Annotated[int, Field(ge=1)] = 500
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+
+
+class ArmSpec(Model):
+    """One experimental condition: universe x adapter x loss scope. What is absent comes from the scale.
+
+    ``lr_factor`` multiplies the scale's learning rate. ``seeds`` replaces the study's seeds for this arm.
+    """
+
+    about: str = ""
+    universe: str = "consistent"
+    rank: Annotated[int, Field(ge=1, le=4096)] = 128
+    alpha: Annotated[float, Field(gt=0.0)] = 128.0
+    alpha_rule: Literal["fixed", "equal", "sqrt"] = "fixed"
+    targets: tuple[str, ...] = SEVEN_TARGETS
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    loss_on: LossScope = "answer"
+    lr_factor: Annotated[float, Field(gt=0.0)] = 1.0
+    schedule: Literal["constant", "linear", "cosine"] | None = None
+    seeds: tuple[int, ...] | None = None
+
+
+class ScaleSpec(Model):
+    """How large a study is run: the base and the numbers of the training loop. ``lr`` is the peak learning rate."""
+
+    base: str
+    steps: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    lr: Annotated[float, Field(gt=0.0)]
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    review_examples: Annotated[int, Field(ge=1)] = 500
+    test_examples: Annotated[int, Field(ge=1)] = 500
+    checkpoint_every: Annotated[int, Field(ge=1)] = 50
+    dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+
+
+class StudySpec(Model):
+    """A study: its arms, its scales, its reviews, and what was predicted. ``seeds`` seed data and adapters."""
+
+    study: Name
+    title: str
+    about: str = ""
+    arms: dict[Name, ArmSpec]
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    reviews: Annotated[tuple[Percentage, ...], Field(min_length=1)]
+    scales: Annotated[dict[Literal["nano", "small", "full"], ScaleSpec], Field(min_length=1)]
+    hypotheses: dict[str, Hypothesis]
+    questions: tuple[Question, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if list(self.reviews) != sorted(set(self.reviews)) or self.reviews[0] <= 0 or self.reviews[-1] != 1.0:
+            raise ValueError(f"reviews are {list(self.reviews)}; they rise from above 0 and end at 100%")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds are {list(self.seeds)}; each occurs once")
+        check_study(self.hypotheses, questions=self.questions)
+        for hypothesis in self.hypotheses.values():
+            for prediction in hypothesis.predictions:
+                for arm in prediction.arms:
+                    if arm not in self.arms:
+                        raise ValueError(f"{prediction.id} speaks of arm {arm!r}; arms are {', '.join(self.arms)}")
+        return self
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """All predictions, in the order of their hypotheses."""
+        return tuple(p for hypothesis in self.hypotheses.values() for p in hypothesis.predictions)
 
 
 def read_yaml(text: str, *, name: str) -> Any:
@@ -143,3 +214,35 @@ def load_universe(reference: str, *, beside: Path | None = None) -> UniverseSpec
             way_out="or give the path of a YAML file",
         )
     return validate(UniverseSpec, read_yaml(read_text(path), name=str(path)), name=str(path))
+
+
+def _folder_of_studies() -> Path:
+    """Return the folder of shipped studies: inside an installed package, or beside ``src`` in a checkout."""
+    inside = Path(str(files("leonids"))) / "studies"
+    return inside if inside.is_dir() else Path(str(files("leonids"))).parents[1] / "studies"
+
+
+def shipped_studies() -> tuple[str, ...]:
+    """Return the names of the studies that come with the package."""
+    return tuple(sorted(path.parent.name for path in _folder_of_studies().glob("*/study.yaml")))
+
+
+def find_study(reference: str) -> Path:
+    """Return the file of a shipped study's name or of a path. Raises ``SpecError`` where there is none."""
+    if reference in shipped_studies():
+        return _folder_of_studies() / reference / "study.yaml"
+    path = Path(reference)
+    if path.is_dir():
+        path /= "study.yaml"
+    if not path.is_file():
+        raise SpecError(
+            f"no study {reference!r}",
+            rule=f"shipped ones are {', '.join(shipped_studies()) or 'none'}",
+            way_out="or give the path of a study.yaml",
+        )
+    return path
+
+
+def load_study(path: Path) -> StudySpec:
+    """Return the study in a YAML file. Raises ``SpecError`` naming the first wrong key."""
+    return validate(StudySpec, read_yaml(read_text(path), name=str(path)), name=str(path))

@@ -69,7 +69,7 @@ class Universe:
         self._value_sites = tuple(self._value_site(attribute) for attribute in spec.layout.attributes)
         stops = stop_chances(spec.items)
         self._more_sites = {
-            count: site("more", {spec.layout.last: stop, spec.layout.more: 1 - stop}) for count, stop in stops.items()
+            count: site(f"more{count}", {spec.layout.last: stop, spec.layout.more: 1 - stop}) for count, stop in stops.items()
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -94,6 +94,11 @@ class Universe:
         stated = self.things.stated[self.things.position[attribute]]
         texts = tuple(self.spec.layout.attribute.replace("{}", value) for value in stated_values(stated))
         return Site(f"value.{attribute}", texts, tuple(1 / len(texts) for _ in texts))
+
+    def sites(self) -> tuple[Site, ...]:
+        """Return every place of the prompt where something is chosen."""
+        steps = tuple(at.site for at in self.pipelines.sites.values())
+        return (self._name_site, *self._value_sites, *self._more_sites.values(), *steps)
 
     def _item(self, chance: Chance, taken: tuple[int, ...]) -> tuple[int, Item]:
         name = chance.choose(self._name_site, tuple(sorted(taken)))

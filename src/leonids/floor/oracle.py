@@ -1,0 +1,85 @@
+"""The best possible predictor of a universe: its floors, its ceilings, and what they bound."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+from leonids.errors import UsageError
+from leonids.floor.entropy import Estimate, entropy_of, estimate, prompt_nats
+from leonids.floor.tokens import PROMPT, TokenFloor
+from leonids.records import Example
+from leonids.universe.universe import Universe
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class FloorReport:
+    """The floors of a universe, over the same tokens that a loss is taken over.
+
+    ``answer_nats`` averages the exact entropy of each prompt's answers, so the luck of the answer's draw is not
+    in it. ``nats_per_token`` divides by the mean count of the named tokens. Ceilings are best expected matches.
+    """
+
+    tokens: str
+    tokenizer: str
+    nats_per_example: Estimate
+    tokens_per_example: Estimate
+    nats_per_token: float
+    prompt_nats: Estimate
+    answer_nats: Estimate
+    ceiling: Estimate
+    meaning_ceiling: Estimate
+
+
+def ceiling(example: Example) -> float:
+    """Return the greatest P(answer text | prompt): no predictor matches the text more often."""
+    return max(example.answers.values())
+
+
+def meaning_ceiling(universe: Universe, example: Example) -> float:
+    """Return the greatest P(answer value | prompt), formats of the same value added up."""
+    shares: dict[str, float] = {}
+    for text, share in example.answers.items():
+        value = str(universe.parse_answer(text))
+        shares[value] = shares.get(value, 0.0) + share
+    return max(shares.values())
+
+
+def survey(
+    universe: Universe, floor: TokenFloor, *, tokens: str, tokenizer: str, n: int = 2000, seed: int = 0
+) -> FloorReport:
+    """Return the floors of a universe over ``n`` examples of its training stream.
+
+    Raises ``UsageError`` for a token set other than ``all`` and ``answer``.
+    """
+    if tokens not in ("all", "answer"):
+        raise UsageError(f"no floor of tokens {tokens!r}", rule="tokens are all or answer")
+    examples = [universe.example("train", seed, index) for index in range(n)]
+    prompts = [prompt_nats(example) for example in examples]
+    answers = [entropy_of(example.answers.values()) for example in examples]
+    chosen = answers if tokens == "answer" else [p + a for p, a in zip(prompts, answers, strict=True)]
+    counts = []
+    for example in examples:
+        encoded = floor.encode(example)
+        counts.append(sum(1 for role in encoded.roles[1:] if tokens == "all" or role != PROMPT))
+    per_example, per_count = estimate(chosen), estimate(counts)
+    return FloorReport(
+        tokens=tokens,
+        tokenizer=tokenizer,
+        nats_per_example=per_example,
+        tokens_per_example=per_count,
+        nats_per_token=per_example.mean / per_count.mean,
+        prompt_nats=estimate(prompts),
+        answer_nats=estimate(answers),
+        ceiling=estimate(ceiling(example) for example in examples),
+        meaning_ceiling=estimate(meaning_ceiling(universe, example) for example in examples),
+    )
+
+
+def match_bounds(answer_loss_nats: float) -> tuple[float, float]:
+    """Return the least sampled match and the least greedy match that an answer loss per example allows.
+
+    Consistent universes only. Sampled match >= exp(-L) by Jensen's inequality. A greedy miss needs
+    P(gold) <= 1/2, so by Markov's inequality greedy match >= 1 - L / ln 2.
+    """
+    return math.exp(-answer_loss_nats), max(0.0, 1 - answer_loss_nats / math.log(2))

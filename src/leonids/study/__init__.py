@@ -1,0 +1,1 @@
+"""The conductor: plan, register, train, measure, judge. No mathematics of its own, and no torch."""

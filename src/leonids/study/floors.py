@@ -1,0 +1,105 @@
+"""The floors of a plan, computed before any run and written into the ledger beside the predictions."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+import numpy as np
+
+from leonids.errors import BaseError
+from leonids.floor.base_files import find_base, read_facts, read_head, read_tokenizer
+from leonids.floor.head import head_floor
+from leonids.floor.oracle import FloorReport, survey
+from leonids.floor.tokens import Encoded, FastTokenizer, TokenFloor
+from leonids.records import ROLES
+from leonids.spec import RunSpec
+from leonids.universe.universe import Universe
+
+HEAD_EXAMPLES = 200
+SURVEY_EXAMPLES = 2000
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class HeadReport:
+    """The head's floor of a universe's answers: nats per token by role (certified to ``within_nats``).
+
+    ``worst`` lists the tokens that cannot be said best, with their certified least loss in nats. ``nats`` is
+    absent, with a ``reason``, for a base whose head has a form that is not known.
+    """
+
+    nats: Mapping[str, float]
+    within_nats: float
+    worst: tuple[tuple[str, float], ...]
+    examples: int
+    reason: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ArmFloors:
+    """What is known of an arm before it is run."""
+
+    arm: str
+    all: FloorReport
+    answer: FloorReport
+    head: HeadReport
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the floors as JSON."""
+        return asdict(self)
+
+
+def tokenizer_of(base: str) -> FastTokenizer:
+    """Return a base's tokenizer as the floor needs it, without torch."""
+    folder = find_base(base)
+    return FastTokenizer(read_tokenizer(folder), read_facts(folder).eos_id)
+
+
+def _answer_targets(encoded: Encoded) -> list[tuple[int, tuple[tuple[int, float], ...]]]:
+    """Return (role, true distribution) of every answer token."""
+    targets = []
+    for at in range(encoded.prompt_tokens, len(encoded.ids)):
+        shares = encoded.nexts.get(at) or {encoded.ids[at]: 1.0}
+        targets.append((encoded.roles[at], tuple(sorted(shares.items()))))
+    return targets
+
+
+def head_report(universe: Universe, floor: TokenFloor, base: str, *, examples: int = HEAD_EXAMPLES) -> HeadReport:
+    """Return the head's floor of a base on a universe's answers: its excess over the data floor, by role."""
+    folder = find_base(base)
+    try:
+        head = read_head(folder)
+    except BaseError as error:
+        return HeadReport({}, 0.0, (), 0, reason=error.problem)
+    rows = [t for i in range(examples) for t in _answer_targets(floor.encode(universe.example("train", 0, i)))]
+    unique = list(dict.fromkeys(target for _, target in rows))
+    found = head_floor(head.weight, head.gain, [dict(target) for target in unique])
+    entropy = np.array([-math.fsum(share * math.log(share) for _, share in target) for target in unique])
+    above = dict(zip(unique, np.maximum(found.low - entropy, 0.0), strict=True))
+    total: dict[str, float] = defaultdict(float)
+    count: dict[str, int] = defaultdict(int)
+    for role, target in rows:
+        total[ROLES[role]] += float(above[target])
+        count[ROLES[role]] += 1
+    tokenizer = read_tokenizer(folder)
+    certain = sorted(((float(above[t]), t[0][0]) for t in unique if len(t) == 1), reverse=True)[:5]
+    return HeadReport(
+        nats={role: total[role] / count[role] for role in total},
+        within_nats=float(np.max(found.high - found.low)),
+        worst=tuple((tokenizer.id_to_token(token), nats) for nats, token in certain),
+        examples=examples,
+    )
+
+
+def arm_floors(run: RunSpec) -> ArmFloors:
+    """Return the floors of the arm that ``run`` belongs to."""
+    universe = Universe(run.universe)
+    floor = TokenFloor(universe, tokenizer_of(run.base))
+    reports = {
+        tokens: survey(universe, floor, tokens=tokens, tokenizer=run.base, n=SURVEY_EXAMPLES)
+        for tokens in ("all", "answer")
+    }
+    return ArmFloors(run.arm, reports["all"], reports["answer"], head_report(universe, floor, run.base))

@@ -1,0 +1,199 @@
+"""A study's output folder, read back: plan, floors, predictions, runs, verdicts. Reading changes nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast, final
+
+import numpy as np
+
+from leonids.claims.evidence import RunFacts, Units, Window
+from leonids.claims.prediction import Hypothesis, Prediction, Question
+from leonids.errors import UsageError
+from leonids.ledger.chain import read_entries
+from leonids.ledger.entry import Entry
+from leonids.ledger.grades import grade, watermark_of
+from leonids.ledger.registered import registered
+from leonids.records import TOKEN_SETS
+from leonids.spec import RunSpec, StudySpec, validate
+from leonids.study.streams import RunStreams, Table
+
+PLAN, FLOORS = "plan", "floors"
+
+
+def note_about(entries: Sequence[Entry], about: str) -> Mapping[str, Any] | None:
+    """Return the body of the first note about a subject, or None."""
+    found = (entry.body for entry in entries if entry.type == "note" and entry.body.get("about") == about)
+    return next(found, None)
+
+
+@final
+@dataclass(frozen=True)
+class StudyFolder:
+    """What lies in a folder. What the judge (through ``FolderEvidence``), the report and the page read."""
+
+    out: Path
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def open(cls, out: Path) -> "StudyFolder":
+        """Read a folder's ledger. Raises ``UsageError`` where there is no study, ``IntegrityError`` if changed."""
+        entries = read_entries(out)
+        if note_about(entries, PLAN) is None:
+            raise UsageError(f"{out} holds no study", rule="`leonids run` or `leonids register` writes its plan first")
+        return cls(out, entries)
+
+    @cached_property
+    def plan(self) -> Mapping[str, Any]:
+        """The plan as the ledger holds it."""
+        return cast("Mapping[str, Any]", note_about(self.entries, PLAN))
+
+    @cached_property
+    def study(self) -> StudySpec:
+        """The study as it was when it was registered."""
+        data = {**self.plan["study"], "hypotheses": self.plan["hypotheses"], "questions": self.plan["questions"]}
+        return validate(StudySpec, data, name="the ledger's plan")
+
+    @cached_property
+    def runs(self) -> tuple[RunSpec, ...]:
+        """The planned runs."""
+        return tuple(validate(RunSpec, run, name="the ledger's plan") for run in self.plan["runs"])
+
+    @property
+    def hypotheses(self) -> Mapping[str, Hypothesis]:
+        """The hypotheses with their predictions."""
+        return self.study.hypotheses
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """The key questions."""
+        return self.study.questions
+
+    @cached_property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """Every registered version of every prediction that was not withdrawn, in order of registration."""
+        return tuple(
+            validate(Prediction, version.prediction, name=f"prediction {version.id}")
+            for versions in registered(self.entries).values()
+            for version in versions
+            if not version.withdrawn
+        )
+
+    @cached_property
+    def floors(self) -> Mapping[str, Any]:
+        """Floors by arm, as computed before the first run (``study.floors.ArmFloors`` as JSON)."""
+        body = note_about(self.entries, FLOORS)
+        return {} if body is None else cast("Mapping[str, Any]", body["arms"])
+
+    @cached_property
+    def verdicts(self) -> tuple[Mapping[str, Any], ...]:
+        """The last verdict of each prediction in the ledger, as JSON."""
+        last: dict[str, Mapping[str, Any]] = {}
+        for entry in self.entries:
+            if entry.type == "verdict":
+                for verdict in cast("Sequence[Mapping[str, Any]]", entry.body["verdicts"]):
+                    last[str(verdict["prediction"])] = verdict
+        return tuple(last.values())
+
+    @property
+    def closed(self) -> bool:
+        """Whether the last verdicts are in the ledger."""
+        return any(entry.type == "verdict" and entry.body["at"] == "end" for entry in self.entries)
+
+    @cached_property
+    def _streams(self) -> dict[str, RunStreams]:
+        return {run.run: RunStreams(self.out / run.run, run.run) for run in self.runs}
+
+    def streams(self, run: str) -> RunStreams:
+        """Return a planned run's streams."""
+        return self._streams[run]
+
+    def head_nats(self, arm: str, role: str) -> float:
+        """Return the head's floor of a role's tokens in nats per token; 0 for prompt tokens, where it is not known."""
+        return float(self.floors.get(arm, {}).get("head", {}).get("nats", {}).get(role, 0.0))
+
+    # --- what the judge asks (claims.evidence.Evidence) ---
+
+    def runs_of(self, arm: str) -> tuple[RunSpec, ...]:
+        """Return the planned runs of an arm."""
+        return tuple(run for run in self.runs if run.arm == arm)
+
+    def facts(self, arm: str, *, prediction: str) -> tuple[RunFacts, ...]:
+        """Return what is known of an arm's runs, planned ones that have not begun among them."""
+        return tuple(
+            RunFacts(
+                run=run.run,
+                arm=run.arm,
+                seed=run.data_seed,
+                planned_steps=run.steps,
+                done_steps=self.streams(run.run).done_steps,
+                grade=grade(self.entries, run.run, prediction),
+                seen_steps=watermark_of(self.entries, prediction, run.run),
+            )
+            for run in self.runs_of(arm)
+        )
+
+    def table(self, run: str, split: str) -> Table | None:
+        """Return a run's rows of a split, or None where there are none."""
+        streams = self.streams(run)
+        return streams.steps if split == "train" else streams.observations.get(split)
+
+    def units(self, run: str, *, metric: str, tokens: str, split: str, window: Window) -> Units | None:
+        """Return the rows of a metric inside a window; ``excess`` is loss minus floor minus head floor."""
+        table = self.table(run, split)
+        if table is None:
+            return None
+        keep = (table.steps >= window.first_step) & (table.steps <= window.last_step)
+        rows = table.where(keep)
+        found = self._metric(rows, run, metric, tokens)
+        if found is None or not len(rows.steps):
+            return None
+        counted = found[1] > 0
+        return Units(
+            totals=found[0][counted],
+            counts=found[1][counted],
+            steps=rows.steps[counted],
+            keys=rows.keys[counted],
+            unit="steps" if split == "train" else "examples",
+        )
+
+    def _metric(self, rows: Table, run: str, metric: str, tokens: str) -> tuple[Any, Any] | None:
+        if metric not in ("excess", "head_floor"):
+            return rows.pooled(metric, tokens)
+        arm = next(spec.arm for spec in self.runs if spec.run == run)
+        roles = TOKEN_SETS[tokens]
+        counts = {role: rows.counts[key] for role in roles if (key := ("loss", role)) in rows.counts}
+        head = np.sum([self.head_nats(arm, role) * count for role, count in counts.items()], axis=0)
+        loss, floor = rows.pooled("loss", tokens), rows.pooled("floor", tokens)
+        if loss is None or floor is None:
+            return None
+        return (head, loss[1]) if metric == "head_floor" else (loss[0] - floor[0] - head, loss[1])
+
+    def last_step(self, run: str, *, split: str, by: int) -> int | None:
+        """Return the last step up to ``by`` at which a split was measured, or None."""
+        table = self.table(run, split)
+        if table is None:
+            return None
+        steps = table.steps[table.steps <= by]
+        return int(steps.max()) if len(steps) else None
+
+
+@final
+class FolderEvidence:
+    """A folder as the judge sees it (``claims.evidence.Evidence``)."""
+
+    def __init__(self, folder: StudyFolder) -> None:
+        self._folder = folder
+
+    def runs(self, arm: str, *, prediction: str) -> tuple[RunFacts, ...]:
+        """Return the planned runs of an arm."""
+        return self._folder.facts(arm, prediction=prediction)
+
+    def units(self, run: str, *, metric: str, tokens: str, split: str, window: Window) -> Units | None:
+        """Return the rows of a metric inside a window."""
+        return self._folder.units(run, metric=metric, tokens=tokens, split=split, window=window)
+
+    def last_step(self, run: str, *, split: str, by: int) -> int | None:
+        """Return the last measured step of a split."""
+        return self._folder.last_step(run, split=split, by=by)

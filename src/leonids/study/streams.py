@@ -1,0 +1,123 @@
+"""A run's streams as arrays: what the judge, the report and the page read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leonids.ledger.runs import read_stream
+from leonids.records import TOKEN_SETS
+
+Floats = NDArray[np.float64]
+Steps = NDArray[np.int64]
+
+STEPS, REVIEWS = "steps.jsonl", "reviews.jsonl"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of totals and counts, by metric and role: each array is ``[n]``.
+
+    A row is a training step, or a held-out example at a review. ``keys`` are example indexes, 0 for steps.
+    """
+
+    steps: Steps
+    keys: Steps
+    totals: Mapping[tuple[str, str], Floats]
+    counts: Mapping[tuple[str, str], Floats]
+    tags: tuple[Mapping[str, str | int], ...] = ()
+
+    def pooled(self, metric: str, tokens: str) -> tuple[Floats, Floats] | None:
+        """Return totals and counts ``[n]`` over a token set, or None where the metric was not measured."""
+        roles = (tokens,) if tokens == "example" else TOKEN_SETS[tokens]
+        present = [(metric, role) for role in roles if (metric, role) in self.totals]
+        if not present:
+            return None
+        totals = np.sum([self.totals[key] for key in present], axis=0)
+        counts = np.sum([self.counts[key] for key in present], axis=0)
+        return totals, counts
+
+    def where(self, keep: NDArray[np.bool_]) -> "Table":
+        """Return the rows where ``keep`` [n] is true."""
+        tags = tuple(tag for tag, kept in zip(self.tags, keep, strict=True) if kept) if self.tags else ()
+        return Table(
+            self.steps[keep],
+            self.keys[keep],
+            {key: values[keep] for key, values in self.totals.items()},
+            {key: values[keep] for key, values in self.counts.items()},
+            tags,
+        )
+
+
+def table_of(lines: list[dict[str, Any]]) -> Table:
+    """Return stream lines as a table. A metric that a line lacks counts nothing there."""
+    n = len(lines)
+    totals: dict[tuple[str, str], Floats] = {}
+    counts: dict[tuple[str, str], Floats] = {}
+    for row, line in enumerate(lines):
+        for metric, roles in line["metrics"].items():
+            for role, (total, count) in roles.items():
+                key = (metric, role)
+                if key not in totals:
+                    totals[key], counts[key] = np.zeros(n), np.zeros(n)
+                totals[key][row], counts[key][row] = total, count
+    return Table(
+        steps=np.array([line["step"] for line in lines], dtype=np.int64),
+        keys=np.array([line.get("index", 0) for line in lines], dtype=np.int64),
+        totals=totals,
+        counts=counts,
+        tags=tuple(line.get("tags", {}) for line in lines),
+    )
+
+
+@final
+@dataclass(frozen=True)
+class RunStreams:
+    """The streams in a run's folder, read when first asked for."""
+
+    folder: Path
+    run: str = field(default="")
+
+    @cached_property
+    def _step_lines(self) -> list[dict[str, Any]]:
+        path = self.folder / STEPS
+        return [line for line in read_stream(path) if line.get("kind") == "step"] if path.is_file() else []
+
+    @cached_property
+    def _review_lines(self) -> list[dict[str, Any]]:
+        path = self.folder / REVIEWS
+        return list(read_stream(path)) if path.is_file() else []
+
+    @cached_property
+    def steps(self) -> Table:
+        """Training steps: a row a step."""
+        return table_of(self._step_lines)
+
+    @cached_property
+    def observations(self) -> Mapping[str, Table]:
+        """Held-out examples by split: a row an example and review."""
+        by_split: dict[str, list[dict[str, Any]]] = {}
+        for line in self._review_lines:
+            if line.get("kind") == "observation":
+                by_split.setdefault(line["split"], []).append(line)
+        return {split: table_of(lines) for split, lines in by_split.items()}
+
+    @cached_property
+    def audits(self) -> tuple[dict[str, Any], ...]:
+        """What each review said besides: its step, split and the audit by generation."""
+        return tuple(line for line in self._review_lines if line.get("kind") == "review")
+
+    @cached_property
+    def wall_s(self) -> float:
+        """Seconds of training so far, as the last step says."""
+        return float(self._step_lines[-1].get("wall_s", 0.0)) if self._step_lines else 0.0
+
+    @property
+    def done_steps(self) -> int:
+        """The last step that was written."""
+        return int(self.steps.steps[-1]) if len(self.steps.steps) else 0
