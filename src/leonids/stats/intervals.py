@@ -90,7 +90,8 @@ def ratio_influences(totals: Floats, counts: Floats) -> Floats:
     The ratio behaves as a mean of ``R + influence`` to first order (Cochran 1977, section 6.4), which makes
     differences of ratios over the same units a paired mean.
     """
-    return (totals - totals.sum() / counts.sum() * counts) / counts.mean()
+    influences: Floats = (totals - totals.sum() / counts.sum() * counts) / counts.mean()
+    return influences
 
 
 def ratio_interval(totals: Floats, counts: Floats, *, level: float) -> Bounds:
