@@ -28,7 +28,7 @@ from leonids.ledger.disk import (
 )
 from leonids.ledger.entry import Entry, EntryType, Head, entry_of, seal
 from leonids.ledger.lines import FIRST, HEAD, LEDGER, TYPES, Broken, head_bytes, numbered
-from leonids.ledger.registered import Prediction, Registered, identity, normal, registered, same, unregistered
+from leonids.ledger.registered import CHANGES, Prediction, Registered, identity, normal, registered, same, unregistered
 
 FORMAT = "leonids-ledger/1"
 LOCK_WAIT_S = 60.0
@@ -74,8 +74,12 @@ class Ledger:
         Raises ``UsageError`` for an unknown type or a body with a number that JSON cannot hold,
         ``OutputError`` for a full disk (nothing is added), ``IntegrityError`` for a changed ledger.
         """
-        if kind not in TYPES or kind == "genesis":
-            raise UsageError(f"{kind!r} is not a type of entry", rule=f"the types are {', '.join(TYPES[1:])}")
+        if kind not in TYPES or kind == "genesis" or kind in CHANGES:
+            raise UsageError(
+                f"{kind!r} is not an entry to append",
+                rule=f"one of {', '.join(t for t in TYPES[1:] if t not in CHANGES)}",
+                way_out="predictions go through register, amend and withdraw",
+            )
         with self._hold():
             return self._append(kind, body)
 

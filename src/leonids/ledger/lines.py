@@ -36,21 +36,34 @@ def canonical(value: Any) -> bytes:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is float:
+        return _number(value)
+    if kind is int and -SAFE_INTEGER <= value <= SAFE_INTEGER:
+        return str(value)
+    if kind is str:
         return encode_basestring(value)
-    if value is None or isinstance(value, bool):
+    if kind is dict:
+        names = sorted(value, key=_utf16)
+        return "{" + ",".join([f"{encode_basestring(name)}:{_text(value[name])}" for name in names]) + "}"
+    if kind is list or kind is tuple:
+        return "[" + ",".join([_text(item) for item in value]) + "]"
+    if value is None or kind is bool:
         return "null" if value is None else "true" if value else "false"
+    return _text(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a JSON type's subclass, such as an enumeration's text, as that type."""
     if isinstance(value, int):
         if abs(value) > SAFE_INTEGER:
             raise ValueError(f"{value} is beyond 2**53, where JSON numbers stop being exact")
-        return str(int(value))
-    if isinstance(value, float):
-        return _number(value)
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_text, value)) + "]"
-    if isinstance(value, dict):
-        names = sorted(value, key=_utf16)
-        return "{" + ",".join(f"{encode_basestring(name)}:{_text(value[name])}" for name in names) + "}"
+        return int(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    for kind in (float, dict, list, tuple):
+        if isinstance(value, kind):
+            return kind(value)
     raise ValueError(f"{type(value).__name__} is not a JSON type")
 
 
@@ -181,7 +194,7 @@ def head_bytes(count: int, sha256: str) -> bytes:
     return canonical({"count": count, "sha256": sha256, "v": VERSION}) + b"\n"
 
 
-def watermark(body: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
+def heads_of(body: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
     """Return ``{stream: (records, sha256)}`` of a head's body; ``records`` counts lines with the first."""
     streams = body.get("streams")
     if not isinstance(streams, Mapping) or set(streams) != set(STREAMS):

@@ -1,14 +1,14 @@
 """The predictions in a ledger, version by version: registered once, amended with a reason, withdrawn in view."""
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast, final
 
 import rfc8785
 
 from leonids.digest import Json, canonical_json
-from leonids.errors import UsageError
+from leonids.errors import IntegrityError, UsageError
 from leonids.ledger.entry import Entry
 
 Prediction = Mapping[str, Json]
@@ -33,23 +33,47 @@ class Registered:
 def registered(entries: Iterable[Entry]) -> dict[str, tuple[Registered, ...]]:
     """Return every prediction's versions, oldest first, in the order of registration.
 
-    An amendment does not replace what it amends: all versions are judged.
+    An amendment does not replace what it amends: all versions are judged. Raises ``IntegrityError`` for
+    entries that ``Ledger`` does not write: a second registration, an amendment of what was never registered.
     """
     found: dict[str, tuple[Registered, ...]] = {}
     for entry in entries:
-        if entry.type == "register":
-            for prediction in cast("Sequence[Prediction]", entry.body["predictions"]):
-                name = str(prediction["id"])
-                found[name] = (Registered(name, 1, prediction, entry.seq),)
-        elif entry.type == "amend":
-            prediction = cast("Prediction", entry.body["prediction"])
-            name = str(prediction["id"])
-            version = len(found[name]) + 1
-            found[name] += (Registered(name, version, prediction, entry.seq, str(entry.body["reason"])),)
-        elif entry.type == "withdraw":
-            name, reason = str(entry.body["prediction"]), str(entry.body["reason"])
-            found[name] = tuple(replace(version, withdrawn=reason) for version in found[name])
+        if entry.type in CHANGES:
+            try:
+                CHANGES[entry.type](found, entry)
+            except (KeyError, TypeError, ValueError) as error:
+                raise IntegrityError(
+                    f"ledger entry {entry.count} is no {entry.type} of a prediction ({error})",
+                    rule="predictions are registered once, then amended or withdrawn with a reason",
+                ) from None
     return found
+
+
+def _register(found: dict[str, tuple[Registered, ...]], entry: Entry) -> None:
+    for prediction in cast("Sequence[Prediction]", entry.body["predictions"]):
+        name = str(prediction["id"])
+        if name in found:
+            raise ValueError(f"{name} is registered already")
+        found[name] = (Registered(name, 1, prediction, entry.seq),)
+
+
+def _amend(found: dict[str, tuple[Registered, ...]], entry: Entry) -> None:
+    prediction = cast("Prediction", entry.body["prediction"])
+    name = str(prediction["id"])
+    found[name] += (Registered(name, len(found[name]) + 1, prediction, entry.seq, str(entry.body["reason"])),)
+
+
+def _withdraw(found: dict[str, tuple[Registered, ...]], entry: Entry) -> None:
+    name, reason = str(entry.body["prediction"]), str(entry.body["reason"])
+    found[name] = tuple(replace(version, withdrawn=reason) for version in found[name])
+
+
+CHANGES: Mapping[str, Callable[[dict[str, tuple[Registered, ...]], Entry], None]] = {
+    "register": _register,
+    "amend": _amend,
+    "withdraw": _withdraw,
+}
+"""The types of entries that change what is predicted."""
 
 
 def unregistered(entries: Iterable[Entry], predictions: Sequence[Prediction]) -> list[Prediction]:

@@ -23,10 +23,10 @@ from leonids.ledger.lines import (
     Broken,
     first_record,
     head_bytes,
+    heads_of,
     numbered,
     open_entry,
     open_line,
-    watermark,
 )
 
 
@@ -229,7 +229,7 @@ def _gather(runs: dict[str, RunEntries], place: str, number: int, entry: dict[st
         return
     if run is None or run.ended:
         raise Broken(f"run {name} {'has no data_start before this' if run is None else 'had ended before this'}")
-    marks = watermark(entry["body"])
+    marks = heads_of(entry["body"])
     for stream, (records, _) in marks.items():
         if run.marks and records < run.marks[-1][1][stream][0]:
             raise Broken(f"{name}/{stream}.jsonl goes back from {run.marks[-1][1][stream][0]} lines to {records}")
