@@ -50,7 +50,7 @@ class Base:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.model.device
+        return torch.device(self.model.device)
 
     @property
     def head_weight(self) -> Tensor:

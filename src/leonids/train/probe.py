@@ -1,6 +1,5 @@
 """What every step measures, from the log-probabilities the loss needs anyway: totals and counts by role."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, final
@@ -73,26 +72,18 @@ def observe(scores: Scores, batch: Batch, *, groups: Tensor, count: int) -> Sums
     return Sums(sums.view(count, len(ROLES), len(COLUMNS)), (wrong == 0).double())
 
 
-def totals_of(columns: list[list[float]], *, matched: float, examples: int) -> tuple[Totals, dict[str, str]]:
-    """Return one group's totals, and for each metric left out the reason.
-
-    ``columns`` is one group's ``[R, len(COLUMNS)]``. A total that is not a number is left out, never set to 0.
-    """
+def totals_of(columns: list[list[float]], *, matched: float, examples: int) -> Totals:
+    """Return one group's totals from its ``columns`` ``[R, len(COLUMNS)]``; a role without tokens is absent."""
     found: Totals = {}
-    absent: dict[str, str] = {}
     for metric in METRICS:
         for role, sums in zip(ROLES, columns, strict=True):
             named = dict(zip(COLUMNS, sums, strict=True))
             count = sum(sign * named[name] for name, sign in metric.count.items())
-            if not count:
-                continue
-            total = sum(sign * named[name] for name, sign in metric.total.items())
-            if math.isfinite(total):
+            if count:
+                total = sum(sign * named[name] for name, sign in metric.total.items())
                 found.setdefault(metric.name, {})[role] = [round(total, 9), int(count)]
-            else:
-                absent[metric.name] = "not a finite number"
     found["match"] = {"example": [int(matched), examples]}
-    return found, absent
+    return found
 
 
 def add_totals(parts: list[Totals]) -> Totals:

@@ -109,7 +109,8 @@ class StackedLoRALinear(nn.Module):
         """Return the layer's output ``[E * b, T, out]`` for ``x`` ``[E * b, T, in]``, rows adapter-major."""
         at = self.switch.active
         if at < 0:
-            return self.base(x)  # type: ignore[no-any-return]
+            out: Tensor = self.base(x)
+            return out
         a, b = self.leaves[at]
         rows = x.reshape(a.shape[0], -1, x.shape[-1])
         dropout = self.dropouts[at] if torch.is_grad_enabled() else 0.0
@@ -131,15 +132,16 @@ class StackedLoRALinear(nn.Module):
         )
 
     def _written_down(self, rows: Tensor, a: Tensor, b: Tensor, *, scale: Tensor) -> Tensor:
-        weight = self.kept
-        if weight is None:
-            frozen = self.base.weight.expand(a.shape[0], -1, -1)
-            weight = torch.baddbmm(frozen, (b * scale).transpose(1, 2), a)
-            if self.switch.keep and not torch.is_grad_enabled():
-                self.kept = weight
+        weight = self._weight(a, b, scale=scale) if self.kept is None else self.kept
+        if self.switch.keep and not torch.is_grad_enabled():
+            self.kept = weight
         if self.base.bias is None:
             return torch.bmm(rows, weight.transpose(1, 2))
         return torch.baddbmm(self.base.bias.view(1, 1, -1), rows, weight.transpose(1, 2))
+
+    def _weight(self, a: Tensor, b: Tensor, *, scale: Tensor) -> Tensor:
+        frozen = self.base.weight.expand(a.shape[0], -1, -1)
+        return torch.baddbmm(frozen, (b * scale).transpose(1, 2), a)
 
     def _two_products(self, rows: Tensor, a: Tensor, b: Tensor, *, scale: Tensor, dropout: float) -> Tensor:
         kind = rows.dtype
@@ -172,6 +174,7 @@ class Stack:
     def __init__(self, model: nn.Module, specs: Sequence[AdapterSpec], *, chunks: Sequence[Sequence[int]]) -> None:
         if sorted(e for chunk in chunks for e in chunk) != list(range(len(specs))):
             raise UsageError(f"chunks {chunks} do not hold each of {len(specs)} adapters once")
+        _refuse_routed(model)
         self.model = model
         self.specs = tuple(specs)
         self.switch = Switch()
@@ -231,6 +234,17 @@ class Stack:
         for name, layer in self.layers.items():
             parent, _, leaf = name.rpartition(".")
             setattr(self.model.get_submodule(parent), leaf, layer.base)
+
+
+def _refuse_routed(model: nn.Module) -> None:
+    config = getattr(model, "config", None)
+    for key in ("num_experts", "num_local_experts", "n_routed_experts"):
+        if (getattr(config, key, None) or 0) > 1:
+            raise BaseError(
+                f"{type(model).__name__} routes tokens to {getattr(config, key)} experts",
+                rule="its balance loss would tie the adapters of a stack to each other",
+                way_out="use the back end trl",
+            )
 
 
 def _leaf(chunk: Chunk, at: int, width: int) -> Tensor:

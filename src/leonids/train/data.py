@@ -1,0 +1,83 @@
+"""The examples of the runs of a pass, encoded once for all runs that see the same ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import final
+
+from leonids.errors import BaseError, SpecError
+from leonids.floor.tokens import Encoded, FastTokenizer, TokenFloor
+from leonids.records import Example
+from leonids.spec import RunSpec
+from leonids.train.bases import Base
+from leonids.universe.universe import Universe
+
+REMEMBERED = 4096
+CHECKED = 256
+"""Examples looked at before training starts; every later batch is checked as it comes."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An example and its tokens."""
+
+    example: Example
+    tokens: Encoded
+
+
+@final
+class Stream:
+    """The examples of one universe and data seed for one base: a pure function of split and index."""
+
+    def __init__(self, universe: Universe, base: Base, *, seed: int) -> None:
+        self.universe = universe
+        self.seed = seed
+        self._base = base
+        self._floor = TokenFloor(universe, FastTokenizer(base.tokenizer, base.eos_id))
+        self.row = lru_cache(maxsize=REMEMBERED)(self._row)
+
+    def _row(self, split: str, index: int) -> Row:
+        example = self.universe.example(split, self.seed, index)
+        row = Row(example, self._floor.encode(example))
+        check_row(row, self._base)
+        return row
+
+    def batch(self, step: int, size: int) -> list[Row]:
+        """Return the rows of training step ``step``, counted from 1: example index (step - 1) * size + row."""
+        first = (step - 1) * size
+        return [self.row("train", index) for index in range(first, first + size)]
+
+
+def check_row(row: Row, base: Base) -> None:
+    """Refuse an example that this base cannot be trained on."""
+    tokens, where = row.tokens, f"example {row.example.index} of {row.example.split}"
+    if max(tokens.ids) >= base.vocab:
+        raise BaseError(
+            f"{where} has token {max(tokens.ids)}",
+            rule=f"base {base.name!r} has {base.vocab} tokens",
+            way_out="use the tokenizer that belongs to the base",
+        )
+    if not row.example.completion:
+        raise SpecError(f"{where} has an empty answer", rule="an answer has at least one character")
+    if len(tokens.ids) > base.context_tokens:
+        raise BaseError(
+            f"{where} has {len(tokens.ids)} tokens, {tokens.prompt_tokens} of them the prompt",
+            rule=f"base {base.name!r} reads at most {base.context_tokens}",
+            way_out="shorten the lists of the universe, or use a base with a longer context",
+        )
+
+
+def open_streams(runs: Sequence[RunSpec], base: Base) -> tuple[Stream, ...]:
+    """Return each run's stream; runs of one universe and data seed share one. The first examples are checked."""
+    made: dict[tuple[str, int], Stream] = {}
+    found: list[Stream] = []
+    for run in runs:
+        universe = Universe(run.universe)
+        key = (universe.digest, run.data_seed)
+        if key not in made:
+            made[key] = Stream(universe, base, seed=run.data_seed)
+            for index in range(min(CHECKED, run.steps * run.batch_size)):
+                made[key].row("train", index)
+        found.append(made[key])
+    return tuple(found)

@@ -1,0 +1,195 @@
+"""Held-out examples: match by one teacher-forced pass, audited by real generation.
+
+Greedy decoding gives the gold answer exactly when the most probable token is the gold token at every answer
+position, the end token included (induction on the prefix). So one forward pass measures match. It holds for
+the same arithmetic only; ``audit`` counts how often generation disagrees.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from leonids.digest import Json, canonical_json
+from leonids.records import LossScope
+from leonids.stats.intervals import Interval, binomial_interval
+from leonids.train.bases import Base
+from leonids.train.batches import by_length, collate
+from leonids.train.data import Row, Stream
+from leonids.train.probe import Totals, add_totals, observe, totals_of
+from leonids.train.scoring import Head, hidden_states
+from leonids.train.stacked import Chunk, Stack
+
+AUDITED = 32
+"""Examples of a review whose answers are generated as well."""
+
+MAX_DISAGREEMENT = 0.01
+"""Above this share of disagreements (lower bound of the interval) teacher-forced match is not called match."""
+
+DOUBTED = "generation disagrees with the teacher-forced pass"
+
+AUDIT_LEVEL = 0.95
+SPARE_TOKENS = 8
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What a forward pass needs: the base, its head, the adapters on it, padded tokens a pass."""
+
+    base: Base
+    head: Head
+    stack: Stack
+    tokens: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The same number of held-out rows for each adapter of a chunk, and the scope of its loss."""
+
+    split: str
+    rows: Sequence[Sequence[Row]]
+    scopes: Sequence[LossScope]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one adapter did on one example."""
+
+    row: Row
+    totals: Totals
+
+
+def held_out(streams: Sequence[Stream], scopes: Sequence[LossScope], *, split: str, first: int, n: int) -> HeldOut:
+    """Return examples ``first`` to ``first + n`` of a split for each adapter."""
+    rows = [[stream.row(split, index) for index in range(first, first + n)] for stream in streams]
+    return HeldOut(split, rows, scopes)
+
+
+def teacher_forced(engine: Engine, chunk: Chunk, held: HeldOut) -> list[list[Found]]:
+    """Return what each adapter of a chunk does on each of its rows, in the rows' order."""
+    count = len(held.rows[0])
+    lengths = [max(len(rows[at].tokens.ids) for rows in held.rows) for at in range(count)]
+    found: list[dict[int, Found]] = [{} for _ in held.rows]
+    with torch.no_grad(), engine.stack.active(chunk, keep=True):
+        for places in by_length(lengths, tokens=max(1, engine.tokens // len(held.rows))):
+            batch = collate(
+                [(rows[at].tokens, scope) for rows, scope in zip(held.rows, held.scopes, strict=True) for at in places],
+                pad_id=engine.base.eos_id,
+                device=engine.base.device,
+            )
+            hidden = hidden_states(engine.base.model, batch.ids).flatten(0, 1)[batch.at]
+            groups = torch.arange(batch.size, device=batch.ids.device)
+            sums = observe(engine.head.score(hidden, batch.gold), batch, groups=groups, count=batch.size)
+            columns, matched = sums.columns.tolist(), sums.matched.tolist()
+            for number, (slot, at) in enumerate((slot, at) for slot in range(len(held.rows)) for at in places):
+                totals = totals_of(columns[number], matched=matched[number], examples=1)
+                found[slot][at] = Found(held.rows[slot][at], totals)
+    return [[own[at] for at in range(count)] for own in found]
+
+
+def generate(engine: Engine, chunk: Chunk, rows: Sequence[Sequence[Row]]) -> list[list[list[int]]]:
+    """Return the greedy answers (token ids up to and with the end token) of each adapter to its rows' prompts."""
+    flat = [row for own in rows for row in own]
+    prompts = [row.tokens.ids[: row.tokens.prompt_tokens] for row in flat]
+    room = max(len(row.tokens.ids) - row.tokens.prompt_tokens for row in flat) + SPARE_TOKENS
+    width, end = max(len(prompt) for prompt in prompts), engine.base.eos_id
+    ids = torch.tensor([[end] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    model, device = engine.base.model, engine.base.device
+    with torch.no_grad(), engine.stack.active(chunk, keep=True):
+        out: Tensor = model.generate(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            generation_config=greedy(end=end, room=room),
+        )
+    answers = [until(answer, end) for answer in out[:, width:].tolist()]
+    size = len(rows[0])
+    return [answers[slot * size : (slot + 1) * size] for slot in range(len(rows))]
+
+
+def greedy(*, end: int, room: int) -> GenerationConfig:
+    """Return plain greedy decoding: a base's own penalties and sampling would be another measurement."""
+    return GenerationConfig(
+        do_sample=False, num_beams=1, max_new_tokens=room, eos_token_id=end, pad_token_id=end, repetition_penalty=1.0
+    )
+
+
+def until(ids: Sequence[int], end: int) -> list[int]:
+    """Return ``ids`` up to and with the first ``end``.
+
+    >>> until([5, 7, 0, 0], 0)
+    [5, 7, 0]
+    """
+    taken = list(ids)
+    return taken[: taken.index(end) + 1] if end in taken else taken
+
+
+def audit(engine: Engine, stream: Stream, found: Sequence[Found], answers: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Compare generated answers with teacher-forced match, and judge their text; adds text metrics to ``found``."""
+    disagreements = 0
+    for one, answer in zip(found, answers, strict=True):
+        tokens = one.row.tokens
+        same = list(answer) == list(tokens.ids[tokens.prompt_tokens :])
+        disagreements += same != bool(one.totals["match"]["example"][0])
+        value = stream.universe.parse_answer(engine.base.decode(list(answer)).strip())
+        finished = bool(answer) and answer[-1] == engine.base.eos_id
+        right = finished and value is not None and _equal(value, one.row.example.answer)
+        one.totals["format_match"] = {"example": [int(finished and value is not None), 1]}
+        one.totals["meaning_match"] = {"example": [int(right), 1]}
+    interval = binomial_interval(disagreements, len(found), level=AUDIT_LEVEL)
+    low, high = (interval.low, interval.high) if isinstance(interval, Interval) else (0.0, 1.0)
+    return {
+        "n": len(found),
+        "disagreements": disagreements,
+        "low": low,
+        "high": high,
+        "level": AUDIT_LEVEL,
+        "match_stands": low <= MAX_DISAGREEMENT,
+    }
+
+
+def _equal(first: Json, second: Json) -> bool:
+    return canonical_json(first) == canonical_json(second)
+
+
+def review_lines(found: Sequence[Found], audited: dict[str, Any], *, step: int, split: str) -> list[dict[str, Any]]:
+    """Return the lines of one run's review: an observation an example, then the pooled review.
+
+    Match is left out, with the reason, where the audit does not let it stand.
+    """
+    stands = bool(audited["match_stands"])
+    lines: list[dict[str, Any]] = []
+    for one in found:
+        if not stands:
+            one.totals.pop("match", None)
+        line: dict[str, Any] = {
+            "kind": "observation",
+            "step": step,
+            "split": split,
+            "index": one.row.example.index,
+            "tags": dict(one.row.example.tags),
+            "metrics": one.totals,
+        }
+        lines.append(line if stands else {**line, "absent": {"match": DOUBTED}})
+    pooled = add_totals([one.totals for one in found])
+    head = {"kind": "review", "step": step, "split": split, "n": len(found)}
+    return [*lines, {**head, "metrics": pooled, "audit": audited}]
+
+
+def review(
+    engine: Engine, chunk: Chunk, streams: Sequence[Stream], held: HeldOut, *, step: int
+) -> list[list[dict[str, Any]]]:
+    """Return the review lines of each adapter of a chunk on ``held``."""
+    found = teacher_forced(engine, chunk, held)
+    answers = generate(engine, chunk, [rows[:AUDITED] for rows in held.rows])
+    lines: list[list[dict[str, Any]]] = []
+    for stream, own, given in zip(streams, found, answers, strict=True):
+        audited = audit(engine, stream, own[: len(given)], given)
+        lines.append(review_lines(own, audited, step=step, split=held.split))
+    return lines

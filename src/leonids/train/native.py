@@ -1,0 +1,281 @@
+"""The back end ``native``: many runs in one pass over one frozen base."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from leonids.digest import Json
+from leonids.ledger.chain import Ledger
+from leonids.ledger.runs import RunWriter, run_state
+from leonids.ledger.streams import StreamHead
+from leonids.spec import RunSpec
+from leonids.train.adapters import load_into, peft_tensors, start_fresh, write_adapter
+from leonids.train.bases import load_base
+from leonids.train.batches import collate
+from leonids.train.checkpoints import (
+    Checkpoint,
+    common_step,
+    drop_after,
+    prune,
+    read_checkpoint,
+    write_checkpoint,
+    write_whole,
+)
+from leonids.train.checks import check_pass
+from leonids.train.data import Row, Stream, open_streams
+from leonids.train.evaluate import Engine, held_out, review
+from leonids.train.manifest import manifest_of
+from leonids.train.optim import StackOptimizer
+from leonids.train.probe import observe, totals_of
+from leonids.train.room import Room, room_for
+from leonids.train.scoring import head_of, hidden_states
+from leonids.train.stacked import Chunk, Stack, plan_chunks
+
+
+@final
+class Stop:
+    """Whether somebody asked to stop."""
+
+    __slots__ = ("asked",)
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+@contextmanager
+def stop_requests() -> Iterator[Stop]:
+    """Turn the first SIGINT or SIGTERM into a request; a second one ends the process as usual."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, _: FrameType | None) -> None:
+        stop.asked = True
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Ask torch for the same bits every time; where a GPU has no such kernel, torch warns."""
+    was, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    # Filling fresh memory guards against reading it; nothing here does, and it would cost a pass over every tensor.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(mode=was, warn_only=warn)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+
+
+@final
+class Native:
+    """Trains the runs of a pass as one stack."""
+
+    def fit(self, runs: Sequence[RunSpec], *, out: Path, resume: bool) -> None:
+        """Train ``runs`` into ``out``; see ``Backend.fit``."""
+        check_pass(runs)
+        if resume and all(run_state(Ledger.open(out).entries(), run.run) == "finished" for run in runs):
+            return
+        with ExitStack() as opened, stop_requests() as stop, deterministic():
+            Training(runs, out=out, resume=resume, opened=opened).train(stop)
+
+
+NATIVE = Native()
+
+
+@final
+class Training:
+    """One pass: its base, stack, optimizer, streams and writers, and the number of steps done."""
+
+    def __init__(self, runs: Sequence[RunSpec], *, out: Path, resume: bool, opened: ExitStack) -> None:
+        self.runs = tuple(runs)
+        self.out = out
+        self.done = 0
+        base = load_base(runs[0].base, dtype=runs[0].dtype)
+        head = head_of(base.model)
+        self.streams = open_streams(runs, base)
+        longest = max(len(row.tokens.ids) for stream in set(self.streams) for row in self._rows(stream, step=1))
+        self.room: Room = room_for(base, batch_size=runs[0].batch_size, length=longest)
+        ranks = [run.adapter.rank for run in runs]
+        chunks = plan_chunks(ranks, limit=self.room.adapters, mixed=self.room.narrow)
+        stack = Stack(base.model, [run.adapter for run in runs], chunks=chunks)
+        for e, run in enumerate(runs):
+            start_fresh(stack, e, init_seed=run.init_seed)
+        self.engine = Engine(base, head, stack, self.room.forward_tokens)
+        self.optimizer = StackOptimizer(stack, runs)
+        self.writers = self._open_writers(opened, resume=resume)
+
+    def _rows(self, stream: Stream, *, step: int) -> list[Row]:
+        return stream.batch(step, self.runs[0].batch_size)
+
+    def _folder(self, run: RunSpec) -> Path:
+        return self.out / run.run
+
+    def _open_writers(self, opened: ExitStack, *, resume: bool) -> list[RunWriter | None]:
+        """Open the run folders, at the last step that every run has a checkpoint of; None for a finished run."""
+        ledger = Ledger.open(self.out)
+        states = [run_state(ledger.entries(), run.run) if resume else "absent" for run in self.runs]
+        at = common_step([self._folder(run) for run in self.runs]) if resume else None
+        writers: list[RunWriter | None] = []
+        for e, (run, state) in enumerate(zip(self.runs, states, strict=True)):
+            watermark = None if at is None else self._load(e, at)
+            if state == "finished":
+                writers.append(None)
+                continue
+            if state == "started":
+                writer = RunWriter.resume(self.out, run.run, ledger, watermark)
+            else:
+                writer = RunWriter.create(self.out, run.run, self._manifest(e), ledger)
+            opened.callback(writer.close)
+            writers.append(writer)
+        self.done = at or 0
+        return writers
+
+    def _manifest(self, e: int) -> dict[str, Json]:
+        return manifest_of(
+            self.runs[e], base=self.engine.base, stream=self.streams[e], runs=self.runs, streams=self.streams
+        )
+
+    def _load(self, e: int, step: int) -> dict[str, Any]:
+        folder = self._folder(self.runs[e])
+        checkpoint = read_checkpoint(folder, step)
+        load_into(self.engine.stack, e, checkpoint.adapter)
+        self.optimizer.load_state(e, dict(checkpoint.optimizer))
+        drop_after(folder, step)
+        return dict(checkpoint.watermark)
+
+    @property
+    def _writing(self) -> list[tuple[int, RunSpec, RunWriter]]:
+        return [(e, self.runs[e], writer) for e, writer in enumerate(self.writers) if writer is not None]
+
+    def train(self, stop: Stop) -> None:
+        """Train to the end, or to a checkpoint when asked to stop."""
+        first = self.runs[0]
+        if self.done == 0:
+            self._review()
+            self._checkpoint()
+        while self.done < first.steps:
+            self._step()
+            reviewed = self._review()
+            if stop.asked or reviewed or self.done == first.steps or self.done % first.checkpoint_every == 0:
+                self._checkpoint()
+            if stop.asked:
+                raise KeyboardInterrupt
+        for e, run, writer in self._writing:
+            fill = partial(write_adapter, tensors=peft_tensors(self.engine.stack, e), spec=run.adapter, base=run.base)
+            write_whole(self._folder(run) / "adapter", fill)
+            writer.finish()
+
+    def _step(self) -> None:
+        started = time.perf_counter()
+        number = self.done + 1
+        batches = {stream: self._rows(stream, step=number) for stream in set(self.streams)}
+        self.engine.stack.zero_grads()
+        found: dict[int, tuple[Tensor, Tensor]] = {}
+        for chunk in self.engine.stack.chunks:
+            found |= self._forward_backward(chunk, [batches[self.streams[e]] for e in chunk.members])
+        rates = self.optimizer.step(self.done)
+        order = range(len(self.runs))
+        # The only moment of a step at which the host waits for the device.
+        columns = torch.stack([found[e][0] for e in order]).tolist()
+        matched = torch.stack([found[e][1] for e in order]).tolist()
+        self.done = number
+        wall = time.perf_counter() - started
+        for e, run, writer in self._writing:
+            line: dict[str, Any] = {
+                "kind": "step",
+                "step": number,
+                "split": "train",
+                "lr": rates[e],
+                "wall_s": round(wall, 6),
+                "examples": run.batch_size,
+                "metrics": totals_of(columns[e], matched=matched[e], examples=run.batch_size),
+            }
+            writer.steps.append(line)
+
+    def _forward_backward(self, chunk: Chunk, rows: list[list[Row]]) -> dict[int, tuple[Tensor, Tensor]]:
+        """Add the gradients of one chunk; return each adapter's column sums and number of matched rows."""
+        scopes = [self.runs[e].loss_on for e in chunk.members]
+        device, size = self.engine.base.device, len(rows[0])
+        sums: Tensor | None = None
+        matches: Tensor | None = None
+        shares = torch.tensor([1 / scored(own, scope) for own, scope in zip(rows, scopes, strict=True)], device=device)
+        for start in range(0, size, self.room.rows):
+            parts = [own[start : start + self.room.rows] for own in rows]
+            batch = collate(
+                [(row.tokens, scope) for own, scope in zip(parts, scopes, strict=True) for row in own],
+                pad_id=self.engine.base.eos_id,
+                device=device,
+            )
+            groups = torch.arange(len(parts), device=device).repeat_interleave(len(parts[0]))
+            with self.engine.stack.active(chunk):
+                hidden = hidden_states(self.engine.base.model, batch.ids).flatten(0, 1)[batch.at]
+                scores = self.engine.head.score(hidden, batch.gold)
+                # The sum over adapters of each adapter's own token mean: no adapter's gradient knows of another.
+                (scores.nats * shares.to(scores.nats.dtype)[groups[batch.rows]]).sum().backward()
+            part = observe(scores, batch, groups=groups, count=len(parts))
+            matched = part.matched.view(len(parts), -1).sum(dim=1)
+            sums = part.columns if sums is None else sums + part.columns
+            matches = matched if matches is None else matches + matched
+        if sums is None or matches is None:
+            raise AssertionError("a batch has rows")
+        return {e: (sums[slot], matches[slot]) for slot, e in enumerate(chunk.members)}
+
+    def _review(self) -> bool:
+        first = self.runs[0]
+        if self.done not in first.reviews:
+            return False
+        number = sorted(first.reviews).index(self.done)
+        n = first.review_examples
+        plans = [("validation", number * n, n)]
+        if self.done == max(first.reviews):
+            plans.append(("test", 0, first.test_examples))
+        for split, start, count in plans:
+            for chunk in self.engine.stack.chunks:
+                streams = [self.streams[e] for e in chunk.members]
+                scopes = [self.runs[e].loss_on for e in chunk.members]
+                held = held_out(streams, scopes, split=split, first=start, n=count)
+                found = review(self.engine, chunk, streams, held, step=self.done)
+                for e, _, writer in self._writing:
+                    for line in found[chunk.members.index(e)] if e in chunk.members else ():
+                        writer.reviews.append(line)
+        return True
+
+    def _checkpoint(self) -> None:
+        # Every run's checkpoint stands before the ledger hears of any: a kill in between finds a common step.
+        heads: list[dict[str, StreamHead]] = []
+        for e, run, writer in self._writing:
+            heads.append(writer.watermark())
+            tensors, state = peft_tensors(self.engine.stack, e), self.optimizer.state_of(e)
+            write_checkpoint(self._folder(run), Checkpoint(self.done, tensors, state, heads[-1]), spec=run)
+        for (_, run, writer), head in zip(self._writing, heads, strict=True):
+            writer.commit(head)
+            prune(self._folder(run))
+
+
+def scored(rows: Sequence[Row], scope: str) -> int:
+    """Return the number of tokens in the loss of ``rows``."""
+    if scope == "all":
+        return sum(len(row.tokens.ids) - 1 for row in rows)
+    return sum(len(row.tokens.ids) - row.tokens.prompt_tokens for row in rows)

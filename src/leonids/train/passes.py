@@ -1,0 +1,45 @@
+"""Which runs can train in one pass, and how many passes a machine's processes want. No torch here."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from leonids.spec import RunSpec
+
+PassKey: TypeAlias = tuple[object, ...]
+
+
+def pass_key(spec: RunSpec) -> PassKey:
+    """Return what runs must have in common to share a pass.
+
+    Rank, alpha, learning rate, schedule, weight decay, clip, seeds, universe and loss scope are an adapter's own.
+    Dropout draws from a run's own generator, so such a run trains alone.
+    """
+    return (
+        spec.base,
+        spec.dtype,
+        spec.batch_size,
+        spec.steps,
+        spec.reviews,
+        spec.review_examples,
+        spec.test_examples,
+        spec.checkpoint_every,
+        tuple(sorted(spec.adapter.targets)),
+        spec.run if spec.adapter.dropout else "",
+    )
+
+
+def plan_passes(specs: Sequence[RunSpec], *, workers: int) -> tuple[tuple[RunSpec, ...], ...]:
+    """Group runs into passes: as few as the keys allow, but one for each worker where there are runs enough.
+
+    Within a key the dearer runs (loss on all tokens, high rank) are dealt out evenly.
+    """
+    groups: dict[PassKey, list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault(pass_key(spec), []).append(spec)
+    passes: list[tuple[RunSpec, ...]] = []
+    share = max(1, -(-workers // max(1, len(groups))))
+    for group in groups.values():
+        ordered = sorted(group, key=lambda spec: (spec.loss_on == "answer", -spec.adapter.rank, spec.run))
+        count = min(share, len(ordered))
+        passes += [tuple(ordered[start::count]) for start in range(count)]
+    return tuple(passes)

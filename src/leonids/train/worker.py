@@ -1,0 +1,68 @@
+"""``python -m leonids.train.worker PASS.json``: train one pass in a process of its own.
+
+PASS.json holds ``backend``, ``out``, ``resume``, ``threads`` and ``runs``, a list of run specifications.
+Exit codes are those of the command line. torch is loaded only after the arguments are known to be good.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from leonids.errors import LeonidsError, SpecError, UsageError
+from leonids.spec import Model, RunSpec, read_text, validate
+from leonids.train.backend import BACKENDS, load_backend
+
+INTERRUPTED = 130
+
+
+class PassSpec(Model):
+    """One pass: the runs, the back end that trains them, where to, and the threads of the process."""
+
+    backend: str = "native"
+    out: str
+    resume: bool = False
+    threads: Annotated[int, Field(ge=1)] = 1
+    runs: tuple[RunSpec, ...]
+
+
+def main(arguments: list[str]) -> int:
+    """Train the pass of a file; return the exit code."""
+    try:
+        if len(arguments) != 1:
+            raise UsageError(f"{len(arguments)} arguments", rule="usage: python -m leonids.train.worker PASS.json")
+        work = validate(PassSpec, read_pass(Path(arguments[0])), name=arguments[0])
+        if work.backend not in BACKENDS:
+            raise UsageError(f"no back end named {work.backend!r}", rule=f"back ends are {', '.join(BACKENDS)}")
+        train(work)
+    except LeonidsError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; resume goes on from the last checkpoint\n")
+        return INTERRUPTED
+    return 0
+
+
+def read_pass(path: Path) -> Any:
+    """Return the value of a JSON file. Raises ``SpecError``."""
+    try:
+        return json.loads(read_text(path))
+    except ValueError as error:
+        raise SpecError(f"{path} is not JSON ({error})", rule="a pass is a JSON file") from error
+
+
+def train(work: PassSpec) -> None:
+    """Train a pass in this process."""
+    import torch  # noqa: PLC0415
+    from transformers.utils import logging  # noqa: PLC0415
+
+    torch.set_num_threads(work.threads)
+    logging.disable_progress_bar()
+    load_backend(work.backend).fit(work.runs, out=Path(work.out), resume=work.resume)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
