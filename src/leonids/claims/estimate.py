@@ -69,6 +69,7 @@ def window_of(measure: Measure, facts: RunFacts) -> Window:
     ``MIN_STEPS`` steps; on a held-out split it is the review at that step.
     """
     start, end = (step_at(point, planned_steps=facts.planned_steps) for point in measure.period)
+    end = max(1, end)
     if measure.over is not None:
         return Window(start + 1 if measure.split == "train" else start, end)
     if measure.split != "train":
