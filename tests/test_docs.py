@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = tuple(
     page
     for page in sorted(ROOT.rglob("*.md"))
-    if not any(part.startswith(".") or part in {"out", "runs"} for part in page.relative_to(ROOT).parts)
+    if not any(part.startswith(".") or part in {"demo", "nano", "runs"} for part in page.relative_to(ROOT).parts)
 )
 PLANNED = "Not there yet"
 """The heading of what is planned: its commands must not work, and no other section may promise them."""
@@ -88,6 +88,16 @@ def test_what_the_documents_call_planned_is_not_there_yet() -> None:
 def test_every_command_is_in_the_house_document() -> None:
     shown = {typed.split()[0] for page, typed in promised(planned=False) if page == "docs/house.md"}
     assert set(command_line().commands) <= shown
+
+
+def test_the_run_file_in_the_house_document_is_a_run(tmp_path: Path) -> None:
+    from leonids.study.single import load_run
+
+    shown = re.search(r"```yaml\n(run: .*?)```", (ROOT / "docs" / "house.md").read_text("utf-8"), re.DOTALL)
+    assert shown is not None
+    file = tmp_path / "run.yaml"
+    file.write_text(shown[1], "utf-8")
+    assert load_run(file).adapter.rank == 8
 
 
 def slugs(page: Path) -> set[str]:

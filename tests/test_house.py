@@ -36,14 +36,14 @@ ROOM_LIBRARIES: dict[str, set[str]] = {
     "floor": {"numpy", "scipy", "tokenizers", "safetensors", "platformdirs", "huggingface_hub"},
     "spec": {"pydantic", "ruamel"},
     "launch": {"psutil", "ray"},
-    "study": {"numpy"},
-    "report": {"numpy", "matplotlib", "jinja2", "markdown_it"},
+    "study": {"numpy", "pydantic"},
+    "report": {"numpy", "matplotlib", "jinja2", "markdown_it", "rich"},
     "web": {"starlette", "uvicorn", "jinja2", "markdown_it", "numpy"},
     "readers": {"numpy"},
     "cli": {"typer", "rich"},
     "train": {
         *("torch", "transformers", "peft", "trl", "accelerate", "safetensors", "gguf", "tokenizers"),
-        *("numpy", "platformdirs", "filelock", "huggingface_hub"),
+        *("numpy", "platformdirs", "filelock", "huggingface_hub", "pydantic"),
     },
 }
 """The libraries a room may import beside the standard one. A new library needs a row here and in pyproject.toml."""
@@ -119,7 +119,7 @@ def drawn_tree() -> dict[str, set[str]]:
     rooms: dict[str, set[str]] = {}
     room = ""
     for line in drawing:
-        branch = re.match(r"(│   (?:│   )?)[├└]── (\S+)", line)
+        branch = re.match(r"(│   (?:[│ ]   )?)[├└]── (\S+)", line)
         if branch is None:
             continue
         name = branch[2].rstrip("/")
