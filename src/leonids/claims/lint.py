@@ -1,0 +1,239 @@
+"""What is wrong with predictions before anyone locks them: claims that cannot fail, cannot hold, or cannot be decided.
+
+``refuse`` findings make a prediction worthless whatever the data say; ``warn`` findings leave it weaker than it
+looks. Each finding has the fix beside it. What the records themselves refuse (no number, no policy for a side)
+never comes here: see ``refused``.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Literal, TypeAlias, final
+
+from leonids.claims.cards import best_power, needed_for, planned_units
+from leonids.claims.measure import Measure
+from leonids.claims.pairs import PAIR_CHECKS, plateau_conflicts
+from leonids.claims.predicates import predicate_of
+from leonids.claims.prediction import Hypothesis, Prediction
+from leonids.claims.regions import Region
+from leonids.claims.setting import Setting
+from leonids.digest import Json
+from leonids.errors import LeonidsError
+
+Severity: TypeAlias = Literal["refuse", "warn"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found: where, by which check, what it is, and the fix."""
+
+    place: str
+    check: str
+    severity: Severity
+    says: str
+    fix: str
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the prediction should not be locked as it stands."""
+        return self.severity == "refuse"
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the finding as JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.severity} {self.place} [{self.check}]: {self.says}; {self.fix}"
+
+
+Found: TypeAlias = Iterator[tuple[Severity, str, str]]
+Check: TypeAlias = Callable[[Prediction, Setting], Found]
+
+
+def lint(hypotheses: Mapping[str, Hypothesis], setting: Setting) -> tuple[Finding, ...]:
+    """Return everything found in the predictions of a study, prediction by prediction, then between them."""
+    predictions = [p for hypothesis in hypotheses.values() for p in hypothesis.predictions]
+    found = [
+        Finding(prediction.id, name, severity, says, fix)
+        for prediction in predictions
+        for name, check in CHECKS
+        for severity, says, fix in check(prediction, setting)
+    ]
+    for first, second in combinations(predictions, 2):
+        for name, check_pair in PAIR_CHECKS:
+            found += [Finding(f"{first.id}, {second.id}", name, *rest) for rest in check_pair(first, second)]
+    found += [Finding(ids, "contradiction", "refuse", *rest) for ids, *rest in plateau_conflicts(predictions)]
+    found += [Finding(p.id, "no contrast", "warn", *rest) for p in predictions for rest in _contrast(p, predictions)]
+    return tuple(found)
+
+
+def refused(place: str, error: LeonidsError) -> Finding:
+    """Return a finding for a prediction that the records refuse: no number, no side policy, an unknown metric."""
+    return Finding(place, "not a claim", "refuse", ": ".join(filter(None, (error.problem, error.rule))), error.way_out)
+
+
+def single(prediction: Prediction) -> Region | None:
+    """Return the claimed region where the claim is about a level of one arm, else None."""
+    plain = prediction.measure.versus is None and prediction.expect.predicate in ("between", "above", "below")
+    return predicate_of(prediction).region(prediction) if plain else None
+
+
+def _seen(prediction: Prediction, setting: Setting) -> Found:
+    due = prediction.measure.due
+    for arm in prediction.arms:
+        if arm in setting.arms and setting.arms[arm].seen_frac >= due:
+            says = f"arm {arm} has passed {prediction.measure.when}: the outcome was there to be seen"
+            yield "warn", says, "it is kept as a retrodiction; predict a later point or a new run"
+
+
+def _bounds(prediction: Prediction, setting: Setting) -> Found:
+    region = single(prediction)
+    if region is None:
+        return
+    kind = prediction.measure.kind
+    low, high, why = _possible(prediction.measure, setting)
+    first, last = region.pieces[0][0], region.pieces[-1][1]
+    if last < low or (last == low and not region.closed):
+        yield "refuse", f"{kind.name} cannot be below {low:.4g} ({why})", "claim the excess over the floor instead"
+    elif first > high or (first == high and not region.closed):
+        yield "refuse", f"{kind.name} cannot be above {high:.4g} ({why})", "claim a number below the ceiling"
+    elif _covers(region, low, high):
+        yield (
+            "refuse",
+            f"{kind.name} always lies in {low:.4g}..{high:.4g} ({why}): this cannot fail",
+            "claim less of it",
+        )
+
+
+def _covers(region: Region, low: float, high: float) -> bool:
+    first, last = region.pieces[0][0], region.pieces[-1][1]
+    inside_low = first <= low if region.closed or not math.isfinite(first) else first < low
+    inside_high = last >= high if region.closed or not math.isfinite(last) else last > high
+    return inside_low and inside_high
+
+
+def _possible(measure: Measure, setting: Setting) -> tuple[float, float, str]:
+    kind = measure.kind
+    if kind.name == "loss" and (measure.arm, measure.tokens) in setting.floors:
+        return setting.floors[measure.arm, measure.tokens], kind.high, f"the floor of {measure.tokens} tokens"
+    if kind.name == "excess":
+        return 0.0, kind.high, "no model beats the floor on fresh data"
+    if (measure.arm, kind.name) in setting.ceilings:
+        return kind.low, setting.ceilings[measure.arm, kind.name], "the ceiling of the universe"
+    return kind.low, kind.high, "by definition"
+
+
+def _review(prediction: Prediction, setting: Setting) -> Found:
+    measure = prediction.measure
+    if measure.split == "train":
+        return
+    reviews = (setting.reviews[-1],) if measure.split == "test" else setting.reviews
+    start, end = measure.period
+    if not any(start - 1e-9 <= review <= end + 1e-9 for review in reviews):
+        shown = ", ".join(f"{100 * review:g}%" for review in reviews)
+        yield "refuse", f"{measure.split} is never measured at {measure.when}", f"choose one of the reviews {shown}"
+
+
+def _seeds(prediction: Prediction, setting: Setting) -> Found:
+    planned = [set(setting.arms[arm].seeds) for arm in prediction.arms if arm in setting.arms]
+    seed = prediction.measure.seed
+    if not planned:
+        return
+    shared = {one for one in set.intersection(*planned) if seed is None or one == seed}
+    if prediction.scope == "seeds" and len(shared) < 2:
+        says = f"{len(shared)} seed is planned, and one run cannot speak for the recipe"
+        yield "refuse", says, "plan 3 seeds or more, or write scope: run"
+    if prediction.scope == "run" and not shared:
+        yield "refuse", f"no planned run has seed {seed}", f"choose one of {sorted(planned[0])}"
+    if prediction.scope == "run" and seed is None and len(shared) > 1:
+        first = next(s for s in setting.arms[prediction.arms[0]].seeds if s in shared)
+        yield "warn", f"it speaks of one run, the one with seed {first}", "write that seed, or scope: seeds"
+
+
+def _power(prediction: Prediction, setting: Setting) -> Found:
+    power = best_power(prediction, setting)
+    if power is None or power >= 0.5:
+        return
+    n, unit = planned_units(prediction, setting)
+    needed = needed_for(prediction, setting)
+    fix = f"plan {needed:,} {unit}" if needed else "claim a wider range"
+    yield "warn", f"with {n} {unit} it is supported in {100 * power:.0f} % of cases even where it is true", fix
+
+
+def _alpha_rule(prediction: Prediction, setting: Setting) -> Found:
+    arms = [setting.arms[arm] for arm in prediction.arms if arm in setting.arms]
+    fixed = any(arm.alpha_rule == "fixed" for arm in arms)
+    if len({arm.rank for arm in arms}) > 1 and fixed and not _has_rival(prediction, "alpha"):
+        says = "it compares ranks whose scale alpha / rank differs too"
+        yield "warn", says, "set alpha_rule: equal or sqrt in these arms, or name the rival about: alpha"
+
+
+def _schedule(prediction: Prediction, setting: Setting) -> Found:
+    facts = setting.arms.get(prediction.measure.arm)
+    if facts is None or prediction.expect.predicate != "falls_after" or facts.schedule == "constant":
+        return
+    if not any(rival.about == "schedule" and rival.arm for rival in prediction.rivals):
+        says = f"the {facts.schedule} learning-rate schedule alone can make the loss drop"
+        yield "warn", says, "add a constant-learning-rate arm and the rival {about: schedule, arm: ...}"
+
+
+def _has_rival(prediction: Prediction, about: str) -> bool:
+    return any(rival.about == about for rival in prediction.rivals)
+
+
+def _rivals(prediction: Prediction, setting: Setting) -> Found:
+    for rival in prediction.rivals:
+        if rival.arm is None:
+            yield "warn", f"its rival predicts the same ({rival.says})", "name the arm in which the two differ"
+        elif rival.arm not in setting.arms:
+            yield "refuse", f"its rival's arm {rival.arm!r} is not in the study", "add it to the arms"
+
+
+def _branches(prediction: Prediction, setting: Setting) -> Found:
+    if not prediction.then.refuted:
+        yield "warn", "nothing is written for the case that it is refuted", "add then: {refuted: ...}"
+
+
+def _prompt(prediction: Prediction, setting: Setting) -> Found:
+    measure, region = prediction.measure, single(prediction)
+    floor = setting.floors.get((measure.arm, measure.tokens))
+    if region is None or measure.metric != "loss" or measure.tokens not in ("all", "prompt") or floor is None:
+        return
+    largest = max((abs(number) for number in prediction.expect.numbers), default=0.0)
+    if floor >= 0.5 * largest > 0:
+        says = (
+            f"{floor:.3g} of these {largest:.3g} nats are the floor of {measure.tokens} tokens, which nothing can learn"
+        )
+        yield "warn", says, "measure excess, or tokens: answer"
+
+
+def _exact(prediction: Prediction, setting: Setting) -> Found:
+    if prediction.measure.metric in ("floor", "head_floor"):
+        yield "warn", f"{prediction.measure.metric} is computed, not observed", "predict the excess, which data decide"
+
+
+def _contrast(prediction: Prediction, others: Sequence[Prediction]) -> Iterator[tuple[str, str]]:
+    if prediction.expect.predicate != "coincide":
+        return
+    expected_apart = ("differs", "above", "below", "ratio", "order")
+    if not any(other.expect.predicate in expected_apart and len(other.arms) > 1 for other in others):
+        says = "curves of any runs look alike early, and no arm is predicted to differ"
+        yield says, "add a control arm, such as a disordered universe, and predict its difference"
+
+
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("already seen", _seen),
+    ("impossible or vacuous", _bounds),
+    ("never measured", _review),
+    ("seeds", _seeds),
+    ("power", _power),
+    ("alpha rule", _alpha_rule),
+    ("schedule", _schedule),
+    ("rival", _rivals),
+    ("no branch", _branches),
+    ("prompt in the loss", _prompt),
+    ("computed", _exact),
+)
+"""One row per check of a single prediction; checks between two are ``pairs.PAIR_CHECKS``."""

@@ -1,0 +1,40 @@
+"""What lint and power cards know of a study beside its predictions; it arrives as an argument."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, TypeAlias, final
+
+AlphaRule: TypeAlias = Literal["fixed", "equal", "sqrt"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmFacts:
+    """The plan of one arm. ``seen_frac`` is the progress of data that exist already, 0..1."""
+
+    seeds: tuple[int, ...]
+    rank: int
+    alpha_rule: AlphaRule
+    schedule: str
+    review_examples: int = 500
+    test_examples: int = 500
+    seen_frac: float = 0.0
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A study as planned: its arms and reviews, and the numbers that no model can beat.
+
+    ``floors[arm, tokens]`` is the least loss anyone can reach, data floor plus head floor, in nats a token;
+    ``ceilings[arm, metric]`` the best expected share of ``match``, ``format_match`` or ``meaning_match``.
+    ``pilot_sd[metric]`` is the deviation between seeds (of differences, for claims with ``versus``), from runs
+    that do not count. Whatever is absent is not checked.
+    """
+
+    arms: Mapping[str, ArmFacts]
+    reviews: tuple[float, ...] = (1.0,)
+    floors: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
+    ceilings: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
+    pilot_sd: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
