@@ -64,12 +64,13 @@ def watermark_of(
 
 def _lock(entries: Sequence[Entry], prediction_id: str, version: int | None) -> Entry:
     versions = registered(entries).get(prediction_id, ())
-    if not versions or not 1 <= (version or 1) <= len(versions):
+    number = len(versions) if version is None else version
+    if not 1 <= number <= len(versions):
         raise UsageError(
-            f"prediction {prediction_id} {'has no version ' + str(version) if versions else 'is not registered'}",
+            f"prediction {prediction_id} {f'has no version {number}' if versions else 'is not registered'}",
             rule="only registered predictions are judged",
         )
-    return entries[versions[(version or len(versions)) - 1].seq]
+    return entries[versions[number - 1].seq]
 
 
 def _start(entries: Sequence[Entry], run: str) -> Entry:

@@ -61,7 +61,8 @@ def _plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, str):
         return str.__str__(value)
-    for kind in (float, dict, list, tuple):
+    kinds: tuple[type[Any], ...] = (float, dict, list, tuple)
+    for kind in kinds:
         if isinstance(value, kind):
             return kind(value)
     raise ValueError(f"{type(value).__name__} is not a JSON type")

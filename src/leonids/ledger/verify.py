@@ -154,9 +154,10 @@ def check_predictions(entries: Entries, found: Findings) -> None:
     """Check that no prediction was registered twice, and that amendments and verdicts speak of registered ones."""
     known: set[str] = set()
     judged: set[str] = set()
-    for place, _, entry in _present(entries, "register", "amend", "withdraw", "verdict"):
+    for place, _, entry in _present(entries, *STATED):
         try:
-            names = _named(entry)
+            stated = _stated(entry)
+            names = {name for name, _ in stated}
             if entry["type"] == "register":
                 if again := sorted(known & names):
                     raise Broken(f"{again[0]} is registered a second time; a changed prediction is an amendment")
@@ -168,22 +169,28 @@ def check_predictions(entries: Entries, found: Findings) -> None:
         except Broken as error:
             found.broken(place, str(error))
         else:
-            judged |= names if entry["type"] == "verdict" else set()
+            judged |= {name for name, word in stated if word is not None and word != "not_due"}
     found.checked.append(f"predictions: {len(known)} registered once each, {len(judged)} with a verdict")
     if waiting := sorted(known - judged):
         found.unproven(f"no verdict is recorded for {', '.join(waiting)}")
 
 
-def _named(entry: dict[str, Any]) -> set[str]:
-    body = entry["body"]
-    stated = body.get("predictions") if entry["type"] == "register" else [body.get("prediction")]
-    if not isinstance(stated, list):
-        raise Broken("its body has no list of predictions")
-    names = [item.get("id") if isinstance(item, dict) else item for item in stated]
-    texts = {name for name in names if isinstance(name, str)}
-    if len(texts) != len(names):
-        raise Broken("a prediction in it has no id, or two have the same")
-    return texts
+STATED = {"register": "predictions", "amend": "prediction", "withdraw": "prediction", "verdict": "verdicts"}
+"""The types of entries that speak of predictions, and the key under which they do."""
+
+
+def _stated(entry: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return each prediction's id with the word of its verdict, if the entry is one."""
+    stated = entry["body"].get(STATED[entry["type"]])
+    items = stated if isinstance(stated, list) else [stated]
+    rows = [item if isinstance(item, dict) else {"id": item} for item in items]
+    key = "prediction" if entry["type"] == "verdict" else "id"
+    ids = [(row[key], row.get("word")) for row in rows if isinstance(row.get(key), str)]
+    if len(ids) != len(rows):
+        raise Broken(f"a prediction in this {entry['type']} has no id")
+    if entry["type"] == "register" and len({name for name, _ in ids}) != len(ids):
+        raise Broken("two predictions in it have the same id")
+    return ids
 
 
 def check_anchors(entries: Entries, found: Findings) -> None:
