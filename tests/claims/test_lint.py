@@ -42,8 +42,10 @@ CASES = [
     ("already seen", "warn", {"expect": {"above": 0.5}, "when": {"at": 0.15}}, {"a": arm(seen_frac=0.157)}),
     ("impossible or vacuous", "refuse", {"expect": {"above": 0.9}}, {"ceilings": {("a", "match"): 0.85}}),
     ("impossible or vacuous", "refuse", {"expect": {"below": 0.9}}, {"ceilings": {("a", "match"): 0.85}}),
-    ("impossible or vacuous", "refuse", {"metric": "loss", "expect": {"below": 0.6}}, {"floors": {("a", "answer"): 0.7}}),
-    ("impossible or vacuous", "refuse", {"metric": "loss", "expect": {"above": 0.6}}, {"floors": {("a", "answer"): 0.7}}),
+    ("impossible or vacuous", "refuse", {"metric": "loss", "expect": {"below": 0.6}},
+     {"floors": {("a", "answer"): 0.7}}),
+    ("impossible or vacuous", "refuse", {"metric": "loss", "expect": {"above": 0.6}},
+     {"floors": {("a", "answer"): 0.7}}),
     ("impossible or vacuous", "refuse", {"expect": {"between": (0.0, 1.0)}, "beyond": BOTH}, {}),
     ("impossible or vacuous", "refuse", {"metric": "excess", "expect": {"below": -0.1}}, {}),
     ("never measured", "refuse", {"expect": {"above": 0.5}, "when": {"at": 0.4}}, {}),
@@ -140,8 +142,8 @@ def test_a_finding_says_place_problem_and_fix_in_one_line(make, family):
 
 
 def test_what_the_records_refuse_is_a_finding_too():
-    draft = {"id": "H1", "says": "Transfer should work well.", "measure": {"metric": "match", "arm": "a", "final": True},
-             "expect": {}}  # fmt: skip
+    measure = {"metric": "match", "arm": "a", "final": True}
+    draft = {"id": "H1", "says": "Transfer should work well.", "measure": measure, "expect": {}}
     with pytest.raises(SpecError) as error:
         TypeAdapter(Prediction).validate_json(json.dumps(draft))
     finding = refused("H1", error.value)
