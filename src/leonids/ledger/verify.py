@@ -62,7 +62,7 @@ class Report:
 
 @final
 @dataclass(slots=True)
-class Findings:
+class _Findings:
     """The report while it is being written."""
 
     problems: list[Problem] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Findings:
 
 @final
 @dataclass(slots=True)
-class RunEntries:
+class _RunEntries:
     """What the ledger says of one run: ``line`` is where its data_start stands; each mark seals stream lines."""
 
     name: str
@@ -101,7 +101,7 @@ def _present(entries: Entries, *types: str) -> Iterator[tuple[str, int, dict[str
             yield f"{LEDGER}:{number}", number, entry
 
 
-def check_ledger(folder: Path, found: Findings) -> Entries:
+def check_ledger(folder: Path, found: _Findings) -> Entries:
     """Check every entry and its place in the chain. A broken line does not hide the ones after it."""
     raw = (folder / LEDGER).read_bytes() if (folder / LEDGER).is_file() else b""
     lines, rest = numbered(raw)
@@ -138,7 +138,7 @@ def _misplaced(entry: dict[str, Any], number: int, previous: dict[str, Any] | No
         yield f"its time {entry['ts']} is before the entry above it, {previous['ts']}"
 
 
-def check_head(folder: Path, entries: Entries, found: Findings) -> None:
+def check_head(folder: Path, entries: Entries, found: _Findings) -> None:
     """Check that the witness names the last entry, or an earlier one (a crash cut appends short)."""
     raw = (folder / HEAD).read_bytes() if (folder / HEAD).is_file() else b""
     heads = {head_bytes(n, e["sha256"]): len(entries) - n for n, e in enumerate(entries, 1) if e is not None}
@@ -150,7 +150,7 @@ def check_head(folder: Path, entries: Entries, found: Findings) -> None:
     found.checked.append(f"{HEAD}: the number of entries and the last hash")
 
 
-def check_predictions(entries: Entries, found: Findings) -> None:
+def check_predictions(entries: Entries, found: _Findings) -> None:
     """Check that no prediction was registered twice, and that amendments and verdicts speak of registered ones."""
     known: set[str] = set()
     judged: set[str] = set()
@@ -193,7 +193,7 @@ def _stated(entry: dict[str, Any]) -> list[tuple[str, Any]]:
     return ids
 
 
-def check_anchors(entries: Entries, found: Findings) -> None:
+def check_anchors(entries: Entries, found: _Findings) -> None:
     """Check that each anchor quotes an entry of this ledger; the proofs themselves lie outside it."""
     dated = 0
     for place, number, entry in _present(entries, "anchor"):
@@ -213,9 +213,9 @@ def check_anchors(entries: Entries, found: Findings) -> None:
         )
 
 
-def gather_runs(entries: Entries, found: Findings) -> list[RunEntries]:
+def gather_runs(entries: Entries, found: _Findings) -> list[_RunEntries]:
     """Collect each run's start and sealed heads from the ledger."""
-    runs: dict[str, RunEntries] = {}
+    runs: dict[str, _RunEntries] = {}
     for place, number, entry in _present(entries, "data_start", "run_head", "run_end"):
         try:
             _gather(runs, place, number, entry)
@@ -224,7 +224,7 @@ def gather_runs(entries: Entries, found: Findings) -> list[RunEntries]:
     return list(runs.values())
 
 
-def _gather(runs: dict[str, RunEntries], place: str, number: int, entry: dict[str, Any]) -> None:
+def _gather(runs: dict[str, _RunEntries], place: str, number: int, entry: dict[str, Any]) -> None:
     name = entry["body"].get("run")
     if not isinstance(name, str) or not RUN_NAME.fullmatch(name):
         raise Broken(f"{name!r} is not the name of a run")
@@ -232,7 +232,7 @@ def _gather(runs: dict[str, RunEntries], place: str, number: int, entry: dict[st
     if entry["type"] == "data_start":
         if run is not None:
             raise Broken(f"run {name} starts a second time")
-        runs[name] = RunEntries(name, number, entry)
+        runs[name] = _RunEntries(name, number, entry)
         return
     if run is None or run.ended:
         raise Broken(f"run {name} {'has no data_start before this' if run is None else 'had ended before this'}")
@@ -244,7 +244,7 @@ def _gather(runs: dict[str, RunEntries], place: str, number: int, entry: dict[st
     run.ended = entry["type"] == "run_end"
 
 
-def check_run(folder: Path, run: RunEntries, found: Findings) -> None:
+def check_run(folder: Path, run: _RunEntries, found: _Findings) -> None:
     """Check a run's manifest and its streams against what the ledger sealed of them."""
     manifest = folder / run.name / MANIFEST
     if not manifest.is_file() or hashlib.sha256(manifest.read_bytes()).hexdigest() != run.start["body"].get("manifest"):
@@ -282,7 +282,7 @@ def _rolling(lines: list[bytes], first: dict[str, Any]) -> list[str]:
     return hashes
 
 
-def _check_marks(run: RunEntries, stream: str, hashes: list[str], rest: bytes, found: Findings) -> None:
+def _check_marks(run: _RunEntries, stream: str, hashes: list[str], rest: bytes, found: _Findings) -> None:
     name = f"{run.name}/{stream}.jsonl"
     sealed = 0
     for place, marks in run.marks:
@@ -304,7 +304,7 @@ def _check_marks(run: RunEntries, stream: str, hashes: list[str], rest: bytes, f
         )
 
 
-def check_files(folder: Path, entries: Entries, found: Findings) -> None:
+def check_files(folder: Path, entries: Entries, found: _Findings) -> None:
     """Check the files whose digests entries state, and that no ``.jsonl`` file lies here unaccounted for."""
     stated: dict[str, tuple[str, Any]] = {}
     for place, _, entry in _present(entries, *TYPES):
@@ -325,7 +325,7 @@ def check_files(folder: Path, entries: Entries, found: Findings) -> None:
 
 def verify(folder: Path) -> Report:
     """Check the study in ``folder``: the chain, its witness, every run's streams, predictions, sealed files."""
-    found = Findings()
+    found = _Findings()
     entries = check_ledger(folder, found)
     check_head(folder, entries, found)
     check_predictions(entries, found)
