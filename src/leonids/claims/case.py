@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
-from leonids.claims.estimate import Missing, Reading
+from leonids.claims.estimate import Missing, Reading, peek_safe
 from leonids.claims.evidence import Evidence, RunFacts, step_at
 from leonids.claims.predicates import Group, predicate_of
 from leonids.claims.prediction import Prediction
@@ -138,4 +138,7 @@ def _so_far(prediction: Prediction, runs: Mapping[str, Sequence[RunFacts]], evid
     over = None if measure.over is None else (start, now)
     earlier = replace(prediction, measure=replace(measure, at=now if over is None else None, over=over))
     readings = predicate_of(prediction).read(earlier, groups, evidence)
-    return () if isinstance(readings, Missing) else tuple(replace(r, at=f"{100 * now:.3g}%") for r in readings)
+    if isinstance(readings, Missing):
+        return ()
+    peeked = (peek_safe(earlier.measure, reading, scope=prediction.scope) for reading in readings)
+    return tuple(replace(reading, at=f"{100 * now:.3g}%") for reading in peeked)

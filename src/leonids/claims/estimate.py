@@ -7,7 +7,7 @@ move together, and an interval over tokens covers 65 % where it promises 95 %.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, final
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from leonids.claims.evidence import Evidence, RunFacts, Units, Window, step_at
 from leonids.claims.measure import Measure
+from leonids.claims.prediction import Scope
 from leonids.stats.intervals import (
     Absent,
     Bounds,
@@ -28,6 +29,7 @@ from leonids.stats.intervals import (
     t_interval,
     welch_interval,
 )
+from leonids.stats.sequential import mean_sequence, moving_share_sequence, share_sequence
 
 MIN_STEPS = 10
 """The least number of training steps in a window: below it the spread of steps is hardly known."""
@@ -194,3 +196,23 @@ def mapped(interval: IntervalAt, onto: Callable[[float], float]) -> IntervalAt:
         return Interval(onto(found.low), onto(found.high), onto(found.estimate), found.n, found.level)
 
     return at
+
+
+def peek_safe(measure: Measure, reading: Reading, *, scope: Scope) -> Reading:
+    """Return a reading of one run with an interval that stays true however often it is looked at before it is due.
+
+    A recipe's reading is left as it is: seeds do not arrive one by one.
+    """
+    if scope == "seeds":
+        return reading
+
+    def sequence(*, level: float) -> Bounds:
+        plain = reading.interval(level=level)
+        if plain.estimate is None:
+            return plain
+        if measure.kind.whole_answer and measure.versus is None:
+            follow = moving_share_sequence if measure.split == "train" else share_sequence
+            return follow(round(plain.estimate * plain.n), plain.n, level=level)
+        return mean_sequence(plain.estimate, sd=reading.sd, n=plain.n, level=level)
+
+    return replace(reading, interval=sequence)
