@@ -72,6 +72,7 @@ def test_percentages_and_fractions_are_the_same_claim():
 
 @pytest.mark.parametrize(("changes", "says"), [
     ({"beyond": None}, "beyond: {below: silent, above: refutes}"),
+    ({"beyond": {"below": "silent", "above": "supports"}}, "a claim can fail"),
     ({"expect": {"above": 0.3}}, "beyond belongs to between"),
     ({"expect": {}, "beyond": None}, "exactly one predicate"),
     ({"expect": {"above": 0.1, "below": 0.3}, "beyond": None}, "exactly one predicate"),

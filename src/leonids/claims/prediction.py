@@ -184,6 +184,12 @@ class Prediction:
         if is_between and self.beyond is None:
             rule = "between says what a miss on each side means"
             refuse(f"{self.id} has no beyond", rule=rule, way_out="add beyond: {below: silent, above: refutes}")
+        if self.beyond is not None and "refutes" not in (self.beyond.below, self.beyond.above):
+            refuse(
+                f"{self.id} is refuted on neither side",
+                rule="a claim can fail",
+                way_out="write below: refutes or above: refutes",
+            )
         if not is_between and self.beyond is not None:
             rule = f"beyond belongs to between; {self.expect.predicate} has its own sides"
             refuse(f"{self.id} has a beyond", rule=rule, way_out="remove it")
