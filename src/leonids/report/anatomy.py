@@ -1,0 +1,108 @@
+"""What a loss is made of: floors, head and excess over the same tokens, in shares that add up to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leonids.records import ROLES, TOKEN_SETS
+from leonids.report.numbers import Known, Missing, Value, ratio
+from leonids.study.folder import StudyFolder
+from leonids.study.streams import Table
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One addend of a loss, in nats per token of the whole set: contributions, not means over the part's tokens."""
+
+    name: str
+    value: Value
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """A loss in nats per token and its addends; ``roles`` are the addends of the last one, the excess.
+
+    ``parts`` is empty, with a ``reason``, where no floor is known. ``left_out`` examples had a loss that is not
+    a number. Every interval has the example as its unit.
+    """
+
+    tokens: str
+    loss: Value
+    parts: tuple[Part, ...]
+    roles: tuple[Part, ...]
+    reason: str = ""
+    left_out: int = 0
+
+    @property
+    def excess(self) -> Value | None:
+        """Loss minus the floors that are known, or None where none is."""
+        return self.parts[-1].value if self.parts else None
+
+
+def head_reason(folder: StudyFolder, arm: str) -> str:
+    """Return why the head's floor of an arm is not known; empty where it is."""
+    floors = folder.floors.get(arm)
+    return "no floors are in the ledger" if floors is None else str(floors["head"].get("reason", ""))
+
+
+def anatomy(folder: StudyFolder, rows: Table, *, arm: str, tokens: str) -> Anatomy | Missing:
+    """Return the loss of held-out ``rows`` over a token set, taken apart on the same tokens."""
+    roles = [role for role in TOKEN_SETS[tokens] if ("loss", role) in rows.counts]
+    absent = [role for role in TOKEN_SETS[tokens] if role not in roles]
+    if "prompt" in absent:
+        return Missing("the prompt is not in this run's loss and was not measured")
+    if not roles:
+        return Missing(f"no loss of {tokens} tokens was measured")
+    has_floor = all(("floor", role) in rows.counts for role in roles)
+    whole = _whole(rows, roles) if has_floor else np.ones(len(rows.steps), dtype=bool)
+    kept = rows.where(whole)
+    counts = np.sum([kept.counts["loss", role] for role in roles], axis=0)
+    loss = ratio(np.sum([kept.totals["loss", role] for role in roles], axis=0), counts)
+    if isinstance(loss, Missing):
+        return loss
+    left_out = int((~whole).sum())
+    if not has_floor:
+        return Anatomy(tokens, loss, (), (), "the floor of these tokens was not recorded", left_out)
+    return Anatomy(tokens, loss, *_parts(folder, kept, arm=arm, roles=roles), left_out=left_out)
+
+
+def _whole(rows: Table, roles: Sequence[str]) -> NDArray[np.bool_]:
+    """Where loss and floor cover the same tokens, so that they may be subtracted."""
+    same: NDArray[np.bool_] = np.all([rows.counts["loss", r] == rows.counts["floor", r] for r in roles], axis=0)
+    return same
+
+
+def _parts(
+    folder: StudyFolder, rows: Table, *, arm: str, roles: Sequence[str]
+) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    counts = np.sum([rows.counts["loss", role] for role in roles], axis=0)
+    head = {role: folder.head_nats(arm, role) * rows.counts["loss", role] for role in roles}
+    excess = {role: rows.totals["loss", role] - rows.totals["floor", role] - head[role] for role in roles}
+    answer = [role for role in roles if role != "prompt"]
+    addends = {}
+    if "prompt" in roles:
+        addends["floor of the prompt"] = rows.totals["floor", "prompt"]
+    addends["floor of the answer" if "prompt" in roles else "data floor"] = np.sum(
+        [rows.totals["floor", role] for role in answer], axis=0
+    )
+    if not head_reason(folder, arm):
+        addends["head" if "prompt" in roles else "head floor"] = np.sum([head[role] for role in answer], axis=0)
+    addends["excess"] = np.sum([excess[role] for role in roles], axis=0)
+    shares = {name: ratio(total, counts) for name, total in addends.items()}
+    parts = [Part(name, value) for name, value in shares.items() if isinstance(value, Value)]
+    by_role = {role: ratio(excess[role], counts) for role in ROLES if role in excess}
+    return tuple(parts), tuple(Part(role, value) for role, value in by_role.items() if isinstance(value, Value))
+
+
+def mean(rows: Table, metric: str, *, tokens: str) -> Known:
+    """Return the mean of a token metric over a token set, with the example as unit."""
+    pooled = rows.pooled(metric, tokens)
+    if pooled is None:
+        return Missing(f"{metric.replace('_', ' ')} was not measured on {tokens} tokens")
+    counted = pooled[1] > 0
+    return ratio(pooled[0][counted], pooled[1][counted])

@@ -1,0 +1,43 @@
+"""Foreign text made safe to show. Names and sentences come from files, so they are text and never markup.
+
+A terminal obeys control characters, a reader is misled by bidirectional ones, and Markdown and HTML obey
+punctuation; after ``visible`` and ``markdown`` each of them is shown instead.
+"""
+
+import re
+import unicodedata
+
+UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode categories that are not seen, or change how their surroundings are seen."""
+
+SPACES = re.compile(r"[ \t\r\n]+")
+MARKS = re.compile(r"([\\`*_\[\]|~$#])")
+
+
+def visible(text: str, *, most: int | None = None) -> str:
+    r"""Return ``text`` on one line, with every character that cannot be seen written as its escape.
+
+    ``most`` caps its length in characters.
+
+    >>> print(visible("a\x1b[31m\u202eb"))
+    a\x1b[31m\u202eb
+    """
+    line = SPACES.sub(" ", text).strip()
+    shown = "".join(_escaped(char) if unicodedata.category(char) in UNSEEN else char for char in line)
+    return shown if most is None or len(shown) <= most else shown[: most - 1] + "…"
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def markdown(text: str, *, most: int | None = None) -> str:
+    r"""Return ``text`` as Markdown that shows it, inside a line or a table's cell.
+
+    >>> print(markdown("<img onerror=x> *a* [TBD]"))
+    &lt;img onerror=x&gt; \*a\* \[TBD\]
+    """
+    line = MARKS.sub(r"\\\1", visible(text, most=most))
+    # An ampersand first: what follows adds its own.
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

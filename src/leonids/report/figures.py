@@ -1,0 +1,287 @@
+"""The figures of the report. Each is drawn from the folder alone and says what its bands and bars are."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from matplotlib.patches import Patch
+
+from leonids.claims.measure import Measure
+from leonids.claims.predicates import predicate_of
+from leonids.claims.prediction import Prediction
+from leonids.claims.regions import Region
+from leonids.records import ROLES
+from leonids.report.anatomy import Anatomy
+from leonids.report.canvas import Axes, drawn, legend, sheet, styled, svg
+from leonids.report.curves import Curve, at_reviews, explanations_of, series, thinned
+from leonids.report.explain import Explanation
+from leonids.report.findings import Findings
+from leonids.report.numbers import Known, Missing, Value
+from leonids.report.phases import PHASES
+
+PART_COLOURS: Mapping[str, str] = {
+    "floor of the prompt": "#D0D0D0",
+    "floor of the answer": "#8C8C8C",
+    "head floor": "#404040",
+    "prompt": "#F0E442",
+    "structure": "#56B4E9",
+    "copied": "#009E73",
+    "decided": "#D55E00",
+    "end": "#CC79A7",
+}
+ONE_NAME: Mapping[str, str] = {"data floor": "floor of the answer", "head": "head floor"}
+"""Arms whose loss is over the answer alone, and those over all tokens, name two addends differently."""
+
+HATCHES: Mapping[str, str] = {"head floor": "////", "decided": "....", "copied": "\\\\\\\\"}
+
+ARM_STYLES: tuple[tuple[str, str, str], ...] = (
+    ("#0072B2", "o", "-"),
+    ("#D55E00", "s", "--"),
+    ("#009E73", "^", "-."),
+    ("#CC79A7", "D", ":"),
+    ("#E69F00", "v", "-"),
+    ("#56B4E9", "P", "--"),
+    ("#000000", "X", "-."),
+)
+"""Colour, marker and dash of each arm, in the order of the study; the round begins anew after the last."""
+
+CORRIDOR = "#F7E1A0"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure: its file's name, what it shows for one who cannot see it, its caption, its SVG."""
+
+    name: str
+    alt: str
+    caption: str
+    svg: bytes
+
+
+def arm_style(findings: Findings, arm: str) -> tuple[str, str, str]:
+    """Return an arm's colour, marker and dash: the same in every figure."""
+    arms = list(dict.fromkeys(run.arm for run in findings.folder.runs))
+    return ARM_STYLES[arms.index(arm) % len(ARM_STYLES)]
+
+
+def arm_panels(
+    findings: Findings, panel: Callable[[Findings, Axes, str], None], *, share_y: bool, extra: Sequence[object] = ()
+) -> bytes:
+    """Return a sheet with one panel an arm."""
+    arms = list(dict.fromkeys(run.arm for run in findings.folder.runs))
+    with styled():
+        figure, axes = sheet(len(arms), share_y=share_y)
+        for axis, arm in zip(axes, arms, strict=True):
+            axis.set_title(arm)
+            panel(findings, axis, arm)
+        legend(figure, [*extra, *drawn(axes)])
+        return svg(figure)
+
+
+def loss_over_floor(findings: Findings) -> Drawing:
+    """Draw each arm's loss at its reviews, stacked by what it is made of, with the raw training loss over it."""
+    return Drawing(
+        "loss-over-floor",
+        "For each arm, bars at every review: the loss over the tokens in its loss, stacked as data floor, head floor "
+        "and excess by role, with the raw training loss as thin lines.",
+        "Loss over its floor, nats/token over the tokens in the arm's loss. Bars: held-out examples at each review, "
+        "mean of the seeds, stacked as floors and excess by role. Thin lines: the training loss of every step and "
+        "seed, not smoothed; where it is above the frame it is cut off.",
+        arm_panels(findings, _loss_panel, share_y=False),
+    )
+
+
+def _loss_panel(findings: Findings, axis: Axes, arm: str) -> None:
+    runs = findings.folder.runs_of(arm)
+    scope = runs[0].loss_on
+    axis.set_ylabel("loss, nats/token")
+    bars = {}
+    for at in findings.checkpoints:
+        parts = [found.all if scope == "all" else found.answer for found in at.explanations if found.arm == arm]
+        shares = _mean_shares([part for part in parts if isinstance(part, Anatomy) and part.parts])
+        if shares:
+            bars[100 * at.progress] = shares
+    reach = _stack(axis, bars)
+    measure = Measure(metric="loss", arm=arm, tokens=scope, split="train", final=True)
+    for run in runs:
+        curve = series(findings.folder, run, measure, split="train")
+        if curve is not None:
+            shown, thin = thinned(curve)
+            label = "training loss, raw" + (" (least and greatest of stretches)" if thin else "")
+            axis.plot(shown.x, shown.y, color="#000000", linewidth=0.5, alpha=0.7, label=label, zorder=1)
+            reach = reach or float(np.quantile(curve.y, 0.9))
+    axis.set_ylim(min(0.0, axis.get_ylim()[0]) if bars else 0.0, 1.45 * reach if reach > 0 else 1.0)
+
+
+def _mean_shares(parts: Sequence[Anatomy]) -> dict[str, float]:
+    """Floors, then excess by role: each the mean of the seeds."""
+    named = [
+        {ONE_NAME.get(p.name, p.name): p.value.estimate for p in (*part.parts[:-1], *part.roles)} for part in parts
+    ]
+    return {name: float(np.mean([shares[name] for shares in named])) for name in (named[0] if named else {})}
+
+
+def _stack(axis: Axes, bars: Mapping[float, Mapping[str, float]]) -> float:
+    """Stack bars at each progress, what is negative below zero; return how high they reach."""
+    places = sorted(bars)
+    width = 0.6 * min((b - a for a, b in itertools.pairwise(places)), default=10.0)
+    width = min(6.0, width)
+    top, bottom = dict.fromkeys(places, 0.0), dict.fromkeys(places, 0.0)
+    for name in dict.fromkeys(name for shares in bars.values() for name in shares):
+        for at in places:
+            share = bars[at].get(name, 0.0)
+            side = top if share >= 0 else bottom
+            label = f"excess: {name}" if name in ROLES else name
+            axis.bar(
+                at, share, width, bottom=side[at], color=PART_COLOURS[name], hatch=HATCHES.get(name),
+                edgecolor="#333333", linewidth=0.4, label=label, zorder=3,
+            )  # fmt: skip
+            side[at] += share
+    return max(top.values(), default=0.0)
+
+
+def match(findings: Findings) -> Drawing:
+    """Draw each run's match at its reviews with exact intervals, the ceiling, and what was predicted."""
+    return Drawing(
+        "match",
+        "For each arm, the share of whole answers right at every review, one line a seed with its exact 95 % interval "
+        "as a band, the best possible match as a dashed line, and predictions as boxes.",
+        "Match on held-out examples at each review, one line a seed; bands are exact 95 % intervals over examples. "
+        "Dashed: the best expected match under the universe. Boxes: what was predicted, where it falls due.",
+        arm_panels(findings, _match_panel, share_y=True, extra=[corridor_handle()]),
+    )
+
+
+def corridor_handle() -> Patch:
+    """Return the legend's entry for what was predicted."""
+    return Patch(facecolor=CORRIDOR, edgecolor="#B8860B", linewidth=0.6, label="predicted")
+
+
+def _match_panel(findings: Findings, axis: Axes, arm: str) -> None:
+    axis.set_ylabel("match, %")
+    axis.set_ylim(-2.0, 104.0)
+    for prediction in findings.predictions:
+        measure = prediction.measure
+        alone = measure.versus is None and prediction.expect.predicate in ("between", "above", "below")
+        if measure.metric == "match" and measure.arm == arm and alone:
+            corridor(axis, prediction, scale=100.0, label="predicted")
+    runs = findings.folder.runs_of(arm)
+    for seed, run in enumerate(runs):
+        found = explanations_of(findings.checkpoints, run.run)
+        curve = at_reviews([(at, one.match) for at, one in found])
+        _banded(axis, curve, seed, label="match, one line a seed", scale=100.0)
+    ceiling = next((one.ceiling for one in findings.explanations if one.arm == arm), None)
+    if isinstance(ceiling, Value):
+        axis.axhline(100 * ceiling.estimate, color="#333333", linestyle="--", linewidth=0.9, label="best possible")
+
+
+def _banded(
+    axis: Axes, curve: Curve, seed: int, *, label: str, scale: float = 1.0, look: tuple[str, str] = ("#0072B2", "-")
+) -> None:
+    colour, dash = look
+    marker = ("o", "s", "^", "D", "v", "P", "X")[seed % 7]
+    axis.plot(curve.x, scale * curve.y, color=colour, linestyle=dash, marker=marker, linewidth=1.2, label=label)
+    if curve.low is not None and curve.high is not None:
+        axis.fill_between(curve.x, scale * curve.low, scale * curve.high, color=colour, alpha=0.15, linewidth=0)
+
+
+def corridor(axis: Axes, prediction: Prediction, *, scale: float = 1.0, label: str = "") -> None:
+    """Draw the claimed region as boxes over the claim's window; what has no end runs to the frame's."""
+    region: Region = predicate_of(prediction).region(prediction)
+    start, end = (100 * at for at in prediction.measure.period)
+    if start == end:
+        start, end = start - 2.0, end + 2.0
+    kind = prediction.measure.kind
+    low, high = axis.get_ylim()
+    if prediction.measure.versus is None:
+        low, high = max(low, scale * kind.low), min(high, scale * kind.high)
+    for piece in region.pieces:
+        bottom, top = max(low, scale * piece[0]), min(high, scale * piece[1])
+        if bottom < top:
+            axis.fill_between(
+                [start, end], bottom, top, facecolor=CORRIDOR, edgecolor="#B8860B", linewidth=0.6, zorder=2,
+                label=label or "_corridor",
+            )  # fmt: skip
+
+
+def confidence(findings: Findings) -> Drawing:
+    """Draw the confidence on right and on wrong tokens at the reviews, over the borders of the phases."""
+    return Drawing(
+        "confidence",
+        "For each arm, the mean confidence on right tokens and on wrong tokens at every review, one line a seed, with "
+        "the borders of the three phases at 0.51, 0.70 and 0.90.",
+        "Confidence on right and on wrong tokens (of those that have to be worked out, where roles are known), "
+        "held-out examples at each review, one line a seed; bands are 95 % intervals over examples. Dotted: where the "
+        "phases of the observation document begin, by the confidence on right tokens.",
+        arm_panels(findings, _confidence_panel, share_y=True),
+    )
+
+
+def _confidence_panel(findings: Findings, axis: Axes, arm: str) -> None:
+    axis.set_ylabel("confidence")
+    axis.set_ylim(0.0, 1.02)
+    for (border, name), (above, _) in zip(PHASES, (*PHASES[1:], (1.0, "")), strict=True):
+        axis.axhline(border, color="#555555", linestyle=":", linewidth=0.8)
+        # Beside the frame, in the middle of the phase: inside it would lie on the curves.
+        axis.text(
+            1.01, (border + above) / 2, name.replace(" ", "\n"), transform=axis.get_yaxis_transform(), va="center",
+            fontsize=6, color="#444444",
+        )  # fmt: skip
+    for seed, run in enumerate(findings.folder.runs_of(arm)):
+        found = explanations_of(findings.checkpoints, run.run)
+        right = at_reviews([(at, one.confidence_right) for at, one in found])
+        wrong = at_reviews([(at, one.confidence_wrong) for at, one in found])
+        _banded(axis, right, seed, label="on right tokens")
+        _banded(axis, wrong, seed, label="on wrong tokens", look=("#D55E00", "--"))
+
+
+def arms(findings: Findings) -> Drawing:
+    """Draw all arms together: mean of the seeds with their range."""
+    picks: tuple[tuple[str, Callable[[Explanation], Known], float], ...] = (
+        ("excess of the answer, nats/token", _answer_excess, 1.0),
+        ("match, %", lambda found: found.match, 100.0),
+    )
+    with styled():
+        figure, axes = sheet(len(picks), share_y=False)
+        for axis, (title, pick, scale) in zip(axes, picks, strict=True):
+            axis.set_title(title)
+            for arm in dict.fromkeys(run.arm for run in findings.folder.runs):
+                _arm_line(findings, axis, arm, pick=pick, scale=scale)
+            axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
+        legend(figure, drawn(axes))
+        content = svg(figure)
+    return Drawing(
+        "arms",
+        "All arms in one frame: the excess of the answer, and match, at every review; lines are means of the seeds and "
+        "bands reach from the least seed to the greatest.",
+        "All arms on held-out examples: mean of the seeds; bands are the range of the seeds (not an interval).",
+        content,
+    )
+
+
+def _answer_excess(found: Explanation) -> Known:
+    if isinstance(found.answer, Missing):
+        return found.answer
+    return found.answer.excess or Missing(found.answer.reason)
+
+
+def _arm_line(findings: Findings, axis: Axes, arm: str, *, pick: Callable[[Explanation], Known], scale: float) -> None:
+    colour, marker, dash = arm_style(findings, arm)
+    rows = []
+    for at in findings.checkpoints:
+        values = [pick(found) for found in at.explanations if found.arm == arm]
+        known = [scale * value.estimate for value in values if isinstance(value, Value)]
+        if known:
+            rows.append((100 * at.progress, float(np.mean(known)), min(known), max(known)))
+    if rows:
+        x, y, low, high = (np.array(column) for column in zip(*rows, strict=True))
+        axis.plot(x, y, color=colour, marker=marker, linestyle=dash, linewidth=1.3, label=arm)
+        axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+
+
+def overview(findings: Findings) -> tuple[Drawing, ...]:
+    """Return the figures of the arms, in the order of the report."""
+    return (loss_over_floor(findings), match(findings), confidence(findings), arms(findings))

@@ -1,0 +1,86 @@
+"""What a folder says, gathered once for every section of the report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+from leonids.claims.evidence import step_at
+from leonids.claims.prediction import Prediction
+from leonids.claims.status import Answer, Status, answer_question, statuses
+from leonids.records import Verdict
+from leonids.report.claimed import verdict_of
+from leonids.report.explain import Explanation, explain
+from leonids.spec import RunSpec
+from leonids.study.folder import StudyFolder
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One review: its progress, its run-by-run explanations, and the predictions that fall due there."""
+
+    progress: float
+    explanations: tuple[Explanation, ...]
+    due: tuple[Prediction, ...]
+
+    @property
+    def label(self) -> str:
+        """The progress as text, such as ``15 %``."""
+        return f"{100 * self.progress:g} %"
+
+    @property
+    def reached(self) -> bool:
+        """Whether every planned run was measured there."""
+        return all(found.step is not None for found in self.explanations)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """A folder with its verdicts and explanations; ``verdicts`` lacks what was never judged."""
+
+    folder: StudyFolder
+    verdicts: Mapping[str, Verdict]
+    statuses: Mapping[str, Status]
+    answers: tuple[Answer, ...]
+    explanations: tuple[Explanation, ...]
+    checkpoints: tuple[Checkpoint, ...]
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """The study's predictions in the order written."""
+        return self.folder.study.predictions
+
+
+def verdicts_of(folder: StudyFolder) -> tuple[Verdict, ...]:
+    """Return the last verdict of each prediction in the ledger, in the order of the ledger."""
+    return tuple(verdict_of(value) for value in folder.verdicts)
+
+
+def gather(folder: StudyFolder) -> Findings:
+    """Read everything that the report shows. Reading changes nothing."""
+    verdicts = verdicts_of(folder)
+    return Findings(
+        folder=folder,
+        verdicts={verdict.prediction: verdict for verdict in verdicts},
+        statuses={status.hypothesis: status for status in statuses(folder.hypotheses, verdicts)},
+        answers=tuple(answer_question(question, verdicts) for question in folder.questions),
+        explanations=tuple(explain(folder, run.run) for run in folder.runs),
+        checkpoints=_checkpoints(folder),
+    )
+
+
+def review_step(run: RunSpec, progress: float) -> int:
+    """Return the step of a run's review: a review comes after the first step at the earliest."""
+    return max(1, step_at(progress, planned_steps=run.steps))
+
+
+def _checkpoints(folder: StudyFolder) -> tuple[Checkpoint, ...]:
+    before = 0.0
+    found = []
+    for progress in folder.study.reviews:
+        due = tuple(p for p in folder.study.predictions if before < p.measure.due <= progress)
+        rows = tuple(explain(folder, run.run, step=review_step(run, progress)) for run in folder.runs)
+        found.append(Checkpoint(progress, rows, due))
+        before = progress
+    return tuple(found)

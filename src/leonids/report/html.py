@@ -1,0 +1,83 @@
+"""The report as one self-contained HTML file: no script, nothing loaded from anywhere, ready to print."""
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Mapping, Sequence
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from leonids.report.escape import visible
+
+COMMENT = re.compile(r"^ {0,3}<!--.*?-->[ \t]*$", re.DOTALL | re.MULTILINE)
+
+STYLE = """
+:root { color-scheme: light; }
+body { margin: 0; color: #1a1a1a; background: #fff; font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 60rem; margin: 0 auto; padding: 1rem 1.25rem 4rem; }
+h1, h2, h3 { line-height: 1.25; margin: 2rem 0 0.75rem; }
+h2 { border-bottom: 1px solid #ccc; padding-bottom: 0.25rem; }
+pre { overflow-x: auto; padding: 0.75rem; background: #f5f5f5; font-size: 0.8rem; }
+code { font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
+pre code { overflow-wrap: normal; }
+table { display: block; overflow-x: auto; border-collapse: collapse; font-size: 0.85rem; }
+th, td { border: 1px solid #ccc; padding: 0.25rem 0.5rem; text-align: left; vertical-align: top; }
+th { background: #f0f0f0; }
+img { display: block; max-width: 100%; height: auto; margin: 1rem auto 0.25rem; }
+@media print {
+  body { font-size: 10pt; }
+  main { max-width: none; padding: 0; }
+  pre { white-space: pre-wrap; background: none; border: 1px solid #ccc; }
+  table { display: table; width: 100%; font-size: 8pt; }
+  h1, h2, h3 { break-after: avoid; }
+  img, tr, li { break-inside: avoid; }
+}
+"""
+
+
+def page(text: str, *, title: str, images: Mapping[str, bytes]) -> str:
+    """Return a report's Markdown as a whole HTML page.
+
+    ``images`` maps the paths of its figures to SVG, which goes into the page; any other image is shown as its
+    text, since nothing is loaded. Raw HTML in the Markdown is shown as text, comments are left out.
+    """
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = reader.parse(COMMENT.sub("", text))
+    _inline(tokens, {path: _data(svg) for path, svg in images.items()})
+    body = reader.renderer.render(tokens, reader.options, {})
+    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="referrer" content="no-referrer">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(visible(title))}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+{body}</main>
+</body>
+</html>
+"""
+
+
+def _data(svg: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+
+
+def _inline(tokens: Sequence[Token], data: Mapping[str, str]) -> None:
+    """Put the figures into the tokens that show them; turn every other image into text."""
+    for token in tokens:
+        if token.type == "image":
+            source = data.get(str(token.attrs.get("src", "")))
+            if source is None:
+                token.type, token.tag, token.children = "text", "", None
+            else:
+                token.attrs["src"] = source
+        _inline(token.children or (), data)
