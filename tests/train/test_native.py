@@ -1,13 +1,287 @@
-from pathlib import Path
+"""Promises of the back end native: pure data, honest lines, checkpoints whole or not at all, resume to the bit."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from leonids.errors import BaseError, OutputError, UsageError
+from leonids.ledger.chain import Ledger
+from leonids.ledger.runs import run_state
 from leonids.ledger.streams import read_stream
 from leonids.ledger.verify import verify
+from leonids.spec import RunSpec
+from leonids.train import checkpoints, native
 from leonids.train.native import NATIVE
 
+MakeRun = Callable[..., RunSpec]
 
-def test_smoke(run_spec, tmp_path: Path):
-    NATIVE.fit([run_spec("a"), run_spec("b", rank=2, loss_on="all")], out=tmp_path, resume=False)
-    for line in list(read_stream(tmp_path/"b"/"steps.jsonl"))[:3]: print(line)
-    for line in list(read_stream(tmp_path/"a"/"reviews.jsonl"))[:3]: print(line)
-    for line in list(read_stream(tmp_path/"a"/"reviews.jsonl"))[-1:]: print(line)
-    print(verify(tmp_path))
+
+def lines(out: Path, run: str, stream: str) -> list[dict[str, Any]]:
+    """Return the records of a stream after its first, without hashes and without the clock."""
+    records = list(read_stream(out / run / f"{stream}.jsonl"))[1:]
+    return [{key: value for key, value in record.items() if key not in ("sha256", "wall_s")} for record in records]
+
+
+def adapter(out: Path, run: str) -> bytes:
+    return (out / run / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def pair(make: MakeRun, **more: Any) -> list[RunSpec]:
+    return [make("a", **more), make("b", rank=2, lr=1e-3, loss_on="all", init_seed=1, **more)]
+
+
+@pytest.fixture(scope="module")
+def finished(run_spec: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished")
+    NATIVE.fit(pair(run_spec), out=out, resume=False)
+    return out
+
+
+def same_results(first: Path, second: Path) -> None:
+    for run in ("a", "b"):
+        assert adapter(first, run) == adapter(second, run)
+        for stream in ("steps", "reviews"):
+            assert lines(first, run, stream) == lines(second, run, stream)
+
+
+def test_every_step_and_review_has_its_lines(finished: Path) -> None:
+    for run in ("a", "b"):
+        steps = lines(finished, run, "steps")
+        assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
+        reviews = lines(finished, run, "reviews")
+        seen = [(line["kind"], line["step"], line["split"], line.get("index", line.get("n"))) for line in reviews]
+        assert seen == [
+            *[("observation", 3, "validation", index) for index in range(6)],
+            ("review", 3, "validation", 6),
+            *[("observation", 6, "validation", index) for index in range(6, 12)],
+            ("review", 6, "validation", 6),
+            *[("observation", 6, "test", index) for index in range(5)],
+            ("review", 6, "test", 5),
+        ]
+
+
+def test_a_review_pools_its_observations(finished: Path) -> None:
+    reviews = lines(finished, "b", "reviews")
+    own, pooled = reviews[:6], reviews[6]
+    for metric, roles in pooled["metrics"].items():
+        for role, (total, count) in roles.items():
+            cells = [line["metrics"].get(metric, {}).get(role, [0, 0]) for line in own]
+            assert total == pytest.approx(sum(cell[0] for cell in cells), abs=1e-6)
+            assert count == sum(cell[1] for cell in cells)
+
+
+def test_the_loss_scope_says_which_roles_are_measured(finished: Path) -> None:
+    assert "prompt" not in lines(finished, "a", "steps")[0]["metrics"]["loss"]
+    assert "prompt" in lines(finished, "b", "steps")[0]["metrics"]["loss"]
+
+
+def test_a_finished_study_verifies(finished: Path) -> None:
+    assert verify(finished).problems == ()
+
+
+def test_training_twice_gives_the_same_bits(finished: Path, run_spec: MakeRun, tmp_path: Path) -> None:
+    NATIVE.fit(pair(run_spec), out=tmp_path, resume=False)
+    same_results(finished, tmp_path)
+
+
+def test_a_finished_study_is_left_alone(finished: Path, run_spec: MakeRun) -> None:
+    before = (finished / "ledger.jsonl").read_bytes()
+    NATIVE.fit(pair(run_spec), out=finished, resume=True)
+    assert (finished / "ledger.jsonl").read_bytes() == before
+    with pytest.raises(OutputError, match="holds a run already"):
+        NATIVE.fit(pair(run_spec), out=finished, resume=False)
+
+
+def test_an_adapter_trained_alone_comes_out_of_a_stack_within_rounding(
+    finished: Path, run_spec: MakeRun, tmp_path: Path
+) -> None:
+    NATIVE.fit(pair(run_spec)[1:], out=tmp_path, resume=False)
+    ours = load_file(finished / "b" / "adapter" / "adapter_model.safetensors")
+    alone = load_file(tmp_path / "b" / "adapter" / "adapter_model.safetensors")
+    assert max((ours[name] - alone[name]).abs().max().item() for name in ours) < 1e-5
+
+
+def test_rows_in_parts_give_the_gradient_of_the_whole_batch(
+    finished: Path, run_spec: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "room_for", lambda *_, **__: native.Room(1, 3, 200, mixed=False))
+    NATIVE.fit(pair(run_spec), out=tmp_path, resume=False)
+    ours = load_file(finished / "a" / "adapter" / "adapter_model.safetensors")
+    parts = load_file(tmp_path / "a" / "adapter" / "adapter_model.safetensors")
+    assert max((ours[name] - parts[name]).abs().max().item() for name in ours) < 1e-5
+
+
+def test_an_interrupt_leaves_a_run_that_resume_takes_to_the_same_bits(
+    finished: Path, run_spec: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = native.Training._step
+
+    def interrupted(training: native.Training) -> None:
+        step(training)
+        if training.done == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(native.Training, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        NATIVE.fit(pair(run_spec), out=tmp_path, resume=False)
+    assert checkpoints.steps_kept(tmp_path / "a")[-1] == 5
+    monkeypatch.setattr(native.Training, "_step", step)
+    NATIVE.fit(pair(run_spec), out=tmp_path, resume=True)
+    same_results(finished, tmp_path)
+    assert verify(tmp_path).problems == ()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from leonids.ledger import disk
+from leonids.train import adapters, checkpoints, worker
+left = int(sys.argv[2])
+
+def killing(function):
+    def wrapped(*arguments, **more):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **more)
+    return wrapped
+
+# Die at a chosen one of the moments that write something down.
+os.fsync, os.write, Path.rename = killing(os.fsync), killing(os.write), killing(Path.rename)
+sys.exit(worker.main([sys.argv[1]]))
+"""
+
+
+def write_pass(path: Path, runs: Sequence[RunSpec], out: Path, *, resume: bool) -> Path:
+    runs_json = [run.model_dump(mode="json") for run in runs]
+    path.write_text(
+        json.dumps({"backend": "native", "out": str(out), "resume": resume, "threads": 1, "runs": runs_json})
+    )
+    return path
+
+
+@pytest.mark.parametrize("moment", [3, 40, 77])
+def test_killed_at_any_moment_of_writing_resume_ends_at_the_same_bits(
+    finished: Path, run_spec: MakeRun, tmp_path: Path, moment: int
+) -> None:
+    out = tmp_path / "out"
+    work = write_pass(tmp_path / "pass.json", pair(run_spec), out, resume=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(work), str(moment)], capture_output=True, check=False, env=environment()
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    NATIVE.fit(pair(run_spec), out=out, resume=True)
+    same_results(finished, out)
+    assert verify(out).problems == ()
+    assert not list(out.glob("*/checkpoints/.checkpoint-*"))
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(native.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+
+
+def test_the_last_two_checkpoints_are_kept_in_peft_format(finished: Path) -> None:
+    assert checkpoints.steps_kept(finished / "a") == [4, 6]
+    last = finished / "a" / "checkpoints" / "checkpoint-6"
+    assert (last / "adapter_model.safetensors").read_bytes() == adapter(finished, "a")
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
+    run_spec: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = checkpoints.save_file
+    calls = iter(range(100))
+
+    def full(*arguments: Any, **more: Any) -> None:
+        if next(calls) == 3:
+            raise OSError(28, "No space left on device")
+        save(*arguments, **more)
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(OutputError, match="No space left"):
+        NATIVE.fit(pair(run_spec), out=tmp_path, resume=False)
+    assert checkpoints.common_step([tmp_path / "a", tmp_path / "b"]) == 0
+    assert not list(tmp_path.glob("*/checkpoints/.checkpoint-*"))
+
+
+def test_runs_of_one_universe_and_seed_are_paired_in_the_manifest(finished: Path) -> None:
+    manifest = json.loads((finished / "a" / "manifest.json").read_text())
+    assert manifest["paired_with"] == ["b"]
+    assert manifest["config"]["run"] == "a"
+    assert manifest["dtype"] == "float32"
+
+
+def test_runs_that_cannot_share_a_pass_are_refused(run_spec: MakeRun, tmp_path: Path) -> None:
+    for other in (run_spec("b", batch_size=2), run_spec("a"), run_spec("b", steps=7)):
+        with pytest.raises(UsageError):
+            NATIVE.fit([run_spec("a"), other], out=tmp_path, resume=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_prompt_longer_than_the_context_is_refused_before_anything_is_written(
+    run_spec: MakeRun, base_folder: Path, tmp_path: Path
+) -> None:
+    short = tmp_path / "short"
+    short.mkdir()
+    for path in base_folder.iterdir():
+        (short / path.name).write_bytes(path.read_bytes())
+    config = json.loads((short / "config.json").read_text())
+    (short / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 20}))
+    with pytest.raises(BaseError, match="reads at most 20"):
+        NATIVE.fit([run_spec("a", base=str(short))], out=tmp_path / "out", resume=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_non_finite_loss_is_written_as_such(run_spec: MakeRun, tmp_path: Path) -> None:
+    runs = [run_spec("a", lr=1e30, clip_norm=1e30, steps=4, reviews=()), run_spec("b", steps=4, reviews=())]
+    NATIVE.fit(runs, out=tmp_path, resume=False)
+    last = lines(tmp_path, "a", "steps")[-1]["metrics"]["loss"]
+    assert any(not torch.isfinite(torch.tensor(float(total))) for total, _ in last.values())
+    assert all(float(total) < 1e6 for total, _ in lines(tmp_path, "b", "steps")[-1]["metrics"]["loss"].values())
+    assert verify(tmp_path).problems == ()
+
+
+def test_a_worker_exits_with_the_errors_code_and_one_line(run_spec: MakeRun, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text("{")
+    none = write_pass(tmp_path / "none.json", [run_spec("a", base="nanoo")], tmp_path / "out", resume=False)
+    for arguments, code in (([], 2), ([str(bad)], 2), ([str(none)], 1)):
+        done = subprocess.run(
+            [sys.executable, "-m", "leonids.train.worker", *arguments],
+            capture_output=True,
+            check=False,
+            text=True,
+            env=environment(),
+        )
+        assert done.returncode == code
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_a_worker_stopped_by_the_keyboard_exits_with_130_and_can_be_resumed(
+    finished: Path, run_spec: MakeRun, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    runs = pair(run_spec, steps=400)
+    work = write_pass(tmp_path / "pass.json", runs, out, resume=False)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "leonids.train.worker", str(work)], stderr=subprocess.PIPE, env=environment()
+    )
+    waited = time.monotonic() + 60
+    while time.monotonic() < waited and not (out / "b" / "checkpoints" / "checkpoint-0").is_dir():
+        time.sleep(0.02)
+    worker.send_signal(signal.SIGINT)
+    _, said = worker.communicate(timeout=60)
+    assert worker.returncode == 130, said.decode()
+    assert run_state(Ledger.open(out).entries(), "a") == "started"
+    assert checkpoints.common_step([out / "a", out / "b"]) is not None

@@ -94,7 +94,7 @@ def find_base(name: str) -> Path:
     row = next((row for row in BASES if row.name == name), None)
     if row is not None:
         return _known_folder(row)
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         if not (Path(name) / "config.json").is_file():
             raise BaseError(f"the folder {name} holds no config.json", rule="a base is a Hugging Face model folder")
         return Path(name)

@@ -1,4 +1,4 @@
-"""From encoded examples to tensors: ids ``[B, T]`` and the flat list of tokens that are scored."""
+"""From encoded examples to tensors without padding: the tokens of each adapter in one row, and who may see whom."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Protocol, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from leonids.records import ROLES, LossScope
@@ -13,7 +14,7 @@ from leonids.records import ROLES, LossScope
 PROMPT = ROLES.index("prompt")
 
 BUCKET = 8
-"""Lengths are rounded up to a multiple of this: batches of few different shapes reuse memory and kernels."""
+"""Sizes are rounded up to a multiple of this: few different shapes reuse memory and kernels."""
 
 
 class Tokens(Protocol):
@@ -43,14 +44,18 @@ class Tokens(Protocol):
 @final
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Padded rows and the K tokens of them that are scored.
+    """The tokens of E adapters, ``[E, N]``, example after example, and the K of them that are scored.
 
-    ``ids`` is ``[B, T]``, padded on the right: with causal attention no mask is needed. ``at`` ``[K]`` is the flat
-    position ``row * T + t`` of the hidden state that predicts the token; ``gold``, ``roles``, ``rows`` and
-    ``floor_nats`` (float64) are ``[K]``.
+    Linear layers see ``ids`` and ``positions`` ``[E, N]``; attention sees rows: ``to_rows`` ``[B, T]`` is the flat
+    place in ``[E, N]`` of each row's tokens (a row is padded on the right with its own first token, which causal
+    attention never looks at), ``from_rows`` ``[E, N]`` the way back. ``at`` ``[K]`` is the flat place in ``[E, N]``
+    of the state that predicts a scored token; ``gold``, ``roles``, ``rows`` and ``floor_nats`` (float64) are ``[K]``.
     """
 
     ids: Tensor
+    positions: Tensor
+    to_rows: Tensor
+    from_rows: Tensor
     at: Tensor
     gold: Tensor
     roles: Tensor
@@ -59,26 +64,48 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Number of rows."""
-        return self.ids.shape[0]
+        """Number of rows B."""
+        return self.to_rows.shape[0]
 
 
-def collate(rows: Sequence[tuple[Tokens, LossScope]], *, pad_id: int, device: torch.device | None = None) -> Batch:
-    """Return the batch of ``rows``; each row's scope says which of its tokens are scored (``answer`` or ``all``)."""
-    length = bucketed(max(len(tokens.ids) for tokens, _ in rows))
-    ids = np.full((len(rows), length), pad_id, dtype=np.int64)
-    parts: list[tuple[np.ndarray, ...]] = []
-    for row, (tokens, scope) in enumerate(rows):
-        width = len(tokens.ids)
-        ids[row, :width] = tokens.ids
-        roles = np.asarray(tokens.roles, dtype=np.int64)
-        scored = np.ones(width, dtype=bool) if scope == "all" else roles != PROMPT
-        scored[0] = False
-        where = np.flatnonzero(scored)
-        floor = np.asarray(tokens.floor_nats, dtype=np.float64)
-        parts.append((row * length + where - 1, ids[row, where], roles[where], np.full(len(where), row), floor[where]))
-    columns = [torch.from_numpy(np.concatenate(column)).to(device) for column in zip(*parts, strict=True)]
-    return Batch(torch.from_numpy(ids).to(device), *columns)
+Scored = tuple[Tokens, LossScope]
+"""A row: its tokens, and which of them are scored: ``answer`` or ``all``."""
+
+
+def collate(rows: Sequence[Sequence[Scored]], *, pad_id: int, device: torch.device | None = None) -> Batch:
+    """Return the batch of each adapter's ``rows``; all adapters have the same number of them."""
+    flat = [row for own in rows for row in own]
+    lengths = [[len(tokens.ids) for tokens, _ in own] for own in rows]
+    most = bucketed(max(sum(own) for own in lengths))
+    longest = bucketed(max(max(own) for own in lengths))
+    ids, positions = np.full((len(rows), most), pad_id), np.zeros((len(rows), most), dtype=np.int64)
+    to_rows = np.zeros((len(flat), longest), dtype=np.int64)
+    from_rows = np.zeros((len(rows), most), dtype=np.int64)
+    parts: list[tuple[NDArray[np.generic], ...]] = []
+    for e, own in enumerate(lengths):
+        start, row = 0, e * len(own)
+        # What is left of an adapter's row repeats its own first token: nothing crosses between adapters.
+        from_rows[e] = row * longest
+        for length, (tokens, scope) in zip(own, rows[e], strict=True):
+            span = np.arange(length)
+            ids[e, start : start + length] = tokens.ids
+            positions[e, start : start + length] = span
+            to_rows[row] = e * most + start
+            to_rows[row, :length] += span
+            from_rows[e, start : start + length] = row * longest + span
+            parts.append(_scored(tokens, scope, row=row, start=e * most + start))
+            start, row = start + length, row + 1
+    found = [ids, positions, to_rows, from_rows, *(np.concatenate(column) for column in zip(*parts, strict=True))]
+    return Batch(*(torch.from_numpy(array).to(device) for array in found))
+
+
+def _scored(tokens: Tokens, scope: LossScope, *, row: int, start: int) -> tuple[NDArray[np.generic], ...]:
+    roles = np.asarray(tokens.roles, dtype=np.int64)
+    chosen = np.ones(len(roles), dtype=bool) if scope == "all" else roles != PROMPT
+    chosen[0] = False
+    where = np.flatnonzero(chosen)
+    ids, floor = np.asarray(tokens.ids, dtype=np.int64), np.asarray(tokens.floor_nats, dtype=np.float64)
+    return start + where - 1, ids[where], roles[where], np.full(len(where), row), floor[where]
 
 
 def bucketed(length: int) -> int:

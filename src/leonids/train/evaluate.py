@@ -18,9 +18,10 @@ from leonids.records import LossScope
 from leonids.stats.intervals import Interval, binomial_interval
 from leonids.train.bases import Base
 from leonids.train.batches import by_length, collate
+from leonids.train.bodies import Body
 from leonids.train.data import Row, Stream
 from leonids.train.probe import Totals, add_totals, observe, totals_of
-from leonids.train.scoring import Head, hidden_states
+from leonids.train.scoring import Head
 from leonids.train.stacked import Chunk, Stack
 
 AUDITED = 32
@@ -41,6 +42,7 @@ class Engine:
     """What a forward pass needs: the base, its head, the adapters on it, padded tokens a pass."""
 
     base: Base
+    body: Body
     head: Head
     stack: Stack
     tokens: int
@@ -79,11 +81,14 @@ def teacher_forced(engine: Engine, chunk: Chunk, held: HeldOut) -> list[list[Fou
     with torch.no_grad(), engine.stack.active(chunk, keep=True):
         for places in by_length(lengths, tokens=max(1, engine.tokens // len(held.rows))):
             batch = collate(
-                [(rows[at].tokens, scope) for rows, scope in zip(held.rows, held.scopes, strict=True) for at in places],
+                [
+                    [(rows[at].tokens, scope) for at in places]
+                    for rows, scope in zip(held.rows, held.scopes, strict=True)
+                ],
                 pad_id=engine.base.eos_id,
                 device=engine.base.device,
             )
-            hidden = hidden_states(engine.base.model, batch.ids).flatten(0, 1)[batch.at]
+            hidden = engine.body.states(batch)
             groups = torch.arange(batch.size, device=batch.ids.device)
             sums = observe(engine.head.score(hidden, batch.gold), batch, groups=groups, count=batch.size)
             columns, matched = sums.columns.tolist(), sums.matched.tolist()

@@ -21,6 +21,7 @@ from leonids.spec import RunSpec
 from leonids.train.adapters import load_into, peft_tensors, start_fresh, write_adapter
 from leonids.train.bases import load_base
 from leonids.train.batches import collate
+from leonids.train.bodies import Body
 from leonids.train.checkpoints import (
     Checkpoint,
     common_step,
@@ -37,7 +38,7 @@ from leonids.train.manifest import manifest_of
 from leonids.train.optim import StackOptimizer
 from leonids.train.probe import observe, totals_of
 from leonids.train.room import Room, room_for
-from leonids.train.scoring import head_of, hidden_states
+from leonids.train.scoring import head_of
 from leonids.train.stacked import Chunk, Stack, plan_chunks
 
 
@@ -113,16 +114,16 @@ class Training:
         self.out = out
         self.done = 0
         base = load_base(runs[0].base, dtype=runs[0].dtype)
-        head = head_of(base.model)
+        body, head = Body(base.model), head_of(base.model)
         self.streams = open_streams(runs, base)
         longest = max(len(row.tokens.ids) for stream in set(self.streams) for row in self._rows(stream, step=1))
         self.room: Room = room_for(base, batch_size=runs[0].batch_size, length=longest)
         ranks = [run.adapter.rank for run in runs]
-        chunks = plan_chunks(ranks, limit=self.room.adapters, mixed=self.room.narrow)
+        chunks = plan_chunks(ranks, limit=self.room.adapters, mixed=self.room.mixed)
         stack = Stack(base.model, [run.adapter for run in runs], chunks=chunks)
         for e, run in enumerate(runs):
             start_fresh(stack, e, init_seed=run.init_seed)
-        self.engine = Engine(base, head, stack, self.room.forward_tokens)
+        self.engine = Engine(base, body, head, stack, self.room.forward_tokens)
         self.optimizer = StackOptimizer(stack, runs)
         self.writers = self._open_writers(opened, resume=resume)
 
@@ -224,14 +225,13 @@ class Training:
         for start in range(0, size, self.room.rows):
             parts = [own[start : start + self.room.rows] for own in rows]
             batch = collate(
-                [(row.tokens, scope) for own, scope in zip(parts, scopes, strict=True) for row in own],
+                [[(row.tokens, scope) for row in own] for own, scope in zip(parts, scopes, strict=True)],
                 pad_id=self.engine.base.eos_id,
                 device=device,
             )
             groups = torch.arange(len(parts), device=device).repeat_interleave(len(parts[0]))
             with self.engine.stack.active(chunk):
-                hidden = hidden_states(self.engine.base.model, batch.ids).flatten(0, 1)[batch.at]
-                scores = self.engine.head.score(hidden, batch.gold)
+                scores = self.engine.head.score(self.engine.body.states(batch), batch.gold)
                 # The sum over adapters of each adapter's own token mean: no adapter's gradient knows of another.
                 (scores.nats * shares.to(scores.nats.dtype)[groups[batch.rows]]).sum().backward()
             part = observe(scores, batch, groups=groups, count=len(parts))

@@ -7,7 +7,6 @@ import torch
 
 from leonids.train.bases import Base
 from leonids.train.batches import bucketed
-from leonids.train.stacked import EXACT_DTYPES
 
 CPU_BYTES = 2 << 30
 """Activations that a pass on a CPU may keep for its backward."""
@@ -16,19 +15,20 @@ CACHE_BYTES = 8 << 20
 """The widest activation of one layer: beyond it a stack on a CPU gets slower than one adapter at a time."""
 
 GPU_SHARE = 0.5
-NARROW_WIDTH = 1024
-"""Layers up to this width are narrow: high ranks are written down there, and padding ranks costs little."""
+GPU_ADAPTERS = 8
+SMALL_TOKENS = 256
+"""An adapter's step below this many tokens costs mostly calls, so that padding ranks is cheaper than another pass."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Room:
-    """``adapters`` in a chunk, ``rows`` of each in a backward, tokens of a forward without one; are layers narrow."""
+    """``adapters`` a chunk, ``rows`` of each a backward, tokens of a pass without backward; may ranks mix."""
 
     adapters: int
     rows: int
     forward_tokens: int
-    narrow: bool
+    mixed: bool
 
 
 def room_for(base: Base, *, batch_size: int, length: int) -> Room:
@@ -50,5 +50,5 @@ def room_for(base: Base, *, batch_size: int, length: int) -> Room:
         adapters=max(1, min(most, cached) // (tokens * batch_size)),
         rows=max(1, min(batch_size, most // tokens)),
         forward_tokens=cached if on_cpu else 4 * most,
-        narrow=width <= NARROW_WIDTH and base.model.dtype in EXACT_DTYPES,
+        mixed=tokens * batch_size < (SMALL_TOKENS if on_cpu else most // GPU_ADAPTERS),
     )

@@ -111,7 +111,7 @@ def head_of(model: PreTrainedModel) -> Head:
     ids = torch.arange(min(8, layer.weight.shape[0]), device=model.device).unsqueeze(0)
     with torch.no_grad():
         own = model(input_ids=ids, use_cache=False).logits[0].float()
-        ours = head.logits(hidden_states(model, ids)[0]).float()
+        ours = head.logits(model.base_model(input_ids=ids, use_cache=False)[0][0]).float()
     if not torch.allclose(own, ours, rtol=1e-2, atol=1e-2):
         raise BaseError(
             f"the head of {type(model).__name__} is not a linear layer with a scale and a soft cap",
@@ -119,9 +119,3 @@ def head_of(model: PreTrainedModel) -> Head:
             way_out="use the back end trl",
         )
     return head
-
-
-def hidden_states(model: PreTrainedModel, ids: Tensor) -> Tensor:
-    """Return the final hidden states ``[B, T, d]``, after the last norm and before the head."""
-    body = model.base_model
-    return body(input_ids=ids, use_cache=False)[0]  # type: ignore[no-any-return]

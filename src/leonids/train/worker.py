@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from leonids.errors import LeonidsError, SpecError, UsageError
+from leonids.floor.base_files import find_base
 from leonids.spec import Model, RunSpec, read_text, validate
 from leonids.train.backend import BACKENDS, load_backend
 
@@ -36,6 +37,8 @@ def main(arguments: list[str]) -> int:
         work = validate(PassSpec, read_pass(Path(arguments[0])), name=arguments[0])
         if work.backend not in BACKENDS:
             raise UsageError(f"no back end named {work.backend!r}", rule=f"back ends are {', '.join(BACKENDS)}")
+        for name in sorted({run.base for run in work.runs}):
+            find_base(name)
         train(work)
     except LeonidsError as error:
         sys.stderr.write(f"{error}\n")
