@@ -39,7 +39,7 @@ def entropy_of(shares: Iterable[float]) -> float:
     >>> round(entropy_of([0.5, 0.5]), 6)
     0.693147
     """
-    return -math.fsum(share * math.log(share) for share in shares if share > 0)
+    return 0.0 - math.fsum(share * math.log(share) for share in shares if share > 0)
 
 
 def prompt_nats(example: Example) -> float:
@@ -49,7 +49,7 @@ def prompt_nats(example: Example) -> float:
 
 def answer_nats(example: Example) -> float:
     """Return -ln P(completion | prompt), branches that write the same text added up."""
-    return -math.log(example.answers[example.completion])
+    return 0.0 - math.log(example.answers[example.completion])
 
 
 def surprisal_nats(universe: Universe, prompt: str, completion: str) -> float:

@@ -19,9 +19,8 @@ body { margin: 0; color: #1a1a1a; background: #fff; font: 16px/1.5 system-ui, sa
 main { max-width: 60rem; margin: 0 auto; padding: 1rem 1.25rem 4rem; }
 h1, h2, h3 { line-height: 1.25; margin: 2rem 0 0.75rem; }
 h2 { border-bottom: 1px solid #ccc; padding-bottom: 0.25rem; }
-pre { overflow-x: auto; padding: 0.75rem; background: #f5f5f5; font-size: 0.8rem; }
+pre { white-space: pre-wrap; padding: 0.75rem; background: #f5f5f5; font-size: 0.8rem; }
 code { font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
-pre code { overflow-wrap: normal; }
 table { display: block; overflow-x: auto; border-collapse: collapse; font-size: 0.85rem; }
 th, td { border: 1px solid #ccc; padding: 0.25rem 0.5rem; text-align: left; vertical-align: top; }
 th { background: #f0f0f0; }
@@ -29,7 +28,7 @@ img { display: block; max-width: 100%; height: auto; margin: 1rem auto 0.25rem; 
 @media print {
   body { font-size: 10pt; }
   main { max-width: none; padding: 0; }
-  pre { white-space: pre-wrap; background: none; border: 1px solid #ccc; }
+  pre { background: none; border: 1px solid #ccc; }
   table { display: table; width: 100%; font-size: 8pt; }
   h1, h2, h3 { break-after: avoid; }
   img, tr, li { break-inside: avoid; }

@@ -86,7 +86,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Json]:
 
 def judge_folder(folder: StudyFolder, *, at: float | None) -> tuple[Verdict, ...]:
     """Return the verdicts on a folder's predictions at a progress, or at the end (None). Writes nothing."""
-    return judge(folder.hypotheses, FolderEvidence(folder), at=at)
+    return judge(folder.hypotheses, FolderEvidence(folder, until=at), at=at)
 
 
 def write_verdicts(ledger: Ledger, verdicts: Sequence[Verdict], *, at: float | None) -> None:

@@ -1,14 +1,14 @@
 """A study's output folder, read back: plan, floors, predictions, runs, verdicts. Reading changes nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, final
 
 import numpy as np
 
-from leonids.claims.evidence import RunFacts, Units, Window
+from leonids.claims.evidence import RunFacts, Units, Window, step_at
 from leonids.claims.prediction import Hypothesis, Prediction, Question
 from leonids.errors import UsageError
 from leonids.ledger.chain import read_entries
@@ -97,6 +97,11 @@ class StudyFolder:
         return tuple(last.values())
 
     @property
+    def progress_frac(self) -> float:
+        """The progress that every planned run has reached."""
+        return min(self.streams(run.run).done_steps / run.steps for run in self.runs)
+
+    @property
     def closed(self) -> bool:
         """Whether the last verdicts are in the ledger."""
         return any(entry.type == "verdict" and entry.body["at"] == "end" for entry in self.entries)
@@ -129,10 +134,18 @@ class StudyFolder:
                 planned_steps=run.steps,
                 done_steps=self.streams(run.run).done_steps,
                 grade=grade(self.entries, run.run, prediction),
-                seen_steps=watermark_of(self.entries, prediction, run.run),
+                seen_steps=self._seen_steps(run.run, prediction),
             )
             for run in self.runs_of(arm)
         )
+
+    def _seen_steps(self, run: str, prediction: str) -> int:
+        """Return how many steps of a run may have existed when a prediction was locked."""
+        seen = watermark_of(self.entries, prediction, run)
+        if seen is None:
+            return self.streams(run).done_steps
+        # The first line of a stream says where it starts; a step is a line after it.
+        return max(0, seen.get("steps", 0) - 1)
 
     def table(self, run: str, split: str) -> Table | None:
         """Return a run's rows of a split, or None where there are none."""
@@ -181,19 +194,27 @@ class StudyFolder:
 
 @final
 class FolderEvidence:
-    """A folder as the judge sees it (``claims.evidence.Evidence``)."""
+    """A folder as the judge sees it (``claims.evidence.Evidence``).
 
-    def __init__(self, folder: StudyFolder) -> None:
+    ``until`` hides what came after that progress, so that a review says the same whenever it is made again.
+    """
+
+    def __init__(self, folder: StudyFolder, *, until: float | None = None) -> None:
         self._folder = folder
+        self._last = {
+            run.run: run.steps if until is None else step_at(until, planned_steps=run.steps) for run in folder.runs
+        }
 
     def runs(self, arm: str, *, prediction: str) -> tuple[RunFacts, ...]:
         """Return the planned runs of an arm."""
-        return self._folder.facts(arm, prediction=prediction)
+        facts = self._folder.facts(arm, prediction=prediction)
+        return tuple(replace(fact, done_steps=min(fact.done_steps, self._last[fact.run])) for fact in facts)
 
     def units(self, run: str, *, metric: str, tokens: str, split: str, window: Window) -> Units | None:
         """Return the rows of a metric inside a window."""
-        return self._folder.units(run, metric=metric, tokens=tokens, split=split, window=window)
+        seen = Window(window.first_step, min(window.last_step, self._last[run]))
+        return self._folder.units(run, metric=metric, tokens=tokens, split=split, window=seen)
 
     def last_step(self, run: str, *, split: str, by: int) -> int | None:
         """Return the last measured step of a split."""
-        return self._folder.last_step(run, split=split, by=by)
+        return self._folder.last_step(run, split=split, by=min(by, self._last[run]))

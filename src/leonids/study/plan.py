@@ -100,8 +100,8 @@ def make_plan(study: StudySpec, choices: Choices, *, beside: Path | None = None)
 
 
 def review_steps(reviews: Sequence[float], steps: int) -> tuple[int, ...]:
-    """Return the steps of the reviews, each after the first step at least, without repeats."""
-    return tuple(dict.fromkeys(max(1, step_at(review, planned_steps=steps)) for review in reviews))
+    """Return the steps of the reviews: step 0 first, the base itself, then each after one step at least."""
+    return (0, *dict.fromkeys(max(1, step_at(review, planned_steps=steps)) for review in reviews))
 
 
 def _run(

@@ -44,6 +44,7 @@ class _Tail:
             return []
         size = self.path.stat().st_size
         if size < self.offset:
+            # A resumed run cuts its stream back to a checkpoint.
             self.offset = 0
         with self.path.open("rb") as handle:
             handle.seek(self.offset)
@@ -60,6 +61,8 @@ class _Run:
     steps: _Tail
     reviews: _Tail
     last: dict[str, Any] = field(default_factory=dict)
+    wall_s: float = 0.0
+    examples: int = 0
     reviewed_step: int = 0
     match: float | None = None
 
@@ -67,6 +70,8 @@ class _Run:
         for line in self.steps.lines():
             if line.get("kind") == "step":
                 self.last = line
+                self.wall_s += float(line.get("wall_s", 0.0))
+                self.examples += int(line.get("examples", 0))
         for line in self.reviews.lines():
             if line.get("kind") == "review" and line["split"] == "validation":
                 self.reviewed_step = int(line["step"])
@@ -80,8 +85,8 @@ class _Run:
             step=int(self.last.get("step", 0)),
             steps=self.spec.steps,
             reviewed_frac=self.reviewed_step / self.spec.steps,
-            wall_s=float(self.last.get("wall_s", 0.0)),
-            examples=int(self.last.get("examples", 0)),
+            wall_s=self.wall_s,
+            examples=self.examples,
             loss_nats=loss,
             excess_nats=None if loss is None or floor is None else loss - floor,
             match_frac=self.match,

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from leonids.ledger.runs import read_stream
+from leonids.ledger.streams import read_stream
 from leonids.records import TOKEN_SETS
 
 Floats = NDArray[np.float64]
@@ -114,8 +114,8 @@ class RunStreams:
 
     @cached_property
     def wall_s(self) -> float:
-        """Seconds of training so far, as the last step says."""
-        return float(self._step_lines[-1].get("wall_s", 0.0)) if self._step_lines else 0.0
+        """Seconds spent in training steps so far; runs of one pass share theirs."""
+        return sum(float(line.get("wall_s", 0.0)) for line in self._step_lines)
 
     @property
     def done_steps(self) -> int:

@@ -26,6 +26,8 @@ END = "<|end|>"
 PROMPT_WEIGHT = 0.1
 EXAMPLES_A_SEQUENCE = 3
 BATCHES_A_BUCKET = 8
+EMBEDDING_STD = 0.1
+ROUND_TOKENS = 16
 
 
 @final
@@ -33,7 +35,7 @@ BATCHES_A_BUCKET = 8
 class Recipe:
     """Everything that decides nano's bytes, besides the code and the machine's rounding."""
 
-    steps: int = 6000
+    steps: int = 3800
     batch_size: int = 32
     lr: float = 2e-3
     warmup_steps: int = 200
@@ -109,7 +111,7 @@ class Episodes(IterableDataset):  # type: ignore[type-arg]
 
 def collate(rows: list[tuple[list[int], list[float]]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return ids ``[B, T]`` and weights ``[B, T]``, padded on the right with weight 0."""
-    length = max(len(ids) for ids, _ in rows)
+    length = -(-max(len(ids) for ids, _ in rows) // ROUND_TOKENS) * ROUND_TOKENS
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     weights = torch.zeros(len(rows), length)
     for row, (row_ids, row_weights) in enumerate(rows):
@@ -155,14 +157,18 @@ def make_model(recipe: Recipe, vocabulary: int) -> LlamaForCausalLM:
         pad_token_id=0,
         attn_implementation="sdpa",
     )
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    # Llama's own 0.02 is too short for a narrow tied matrix: words that are seldom told apart then share one
+    # direction for ever, and the head cannot say them (floor/head.py).
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=EMBEDDING_STD)
+    return model
 
 
 def save(model: LlamaForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
     """Write a Hugging Face folder with bfloat16 weights."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.to(torch.bfloat16) for name, tensor in model.state_dict().items()}
-    model.save_pretrained(folder, state_dict=state)
+    tensors = {n: t.to(torch.bfloat16) for n, t in model.state_dict().items() if n != "lm_head.weight"}
+    model.save_pretrained(folder, state_dict=tensors)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END, pad_token=END).save_pretrained(
         folder
     )

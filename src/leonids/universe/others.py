@@ -131,7 +131,7 @@ def other_universe(seed: int, index: int) -> UniverseSpec:
         ),
         items={2: 0.1, 3: 0.4, 4: 0.3, 5: 0.2},
         depths={1: 0.4, 2: 0.5, 3: 0.1},
-        skills={"filter": 5.0, "sort": 1.5, "count": 2.0, "sum": 1.5, "names": 2.0},
+        skills={"filter": 5.0, "sort": 1.5, "count": 2.0, "sum": 1.5, "names": 3.0},
         wording=_wording(draw, number, words, stated, lexical),
         layout=Layout(
             intro=draw.one(INTROS),

@@ -1,0 +1,329 @@
+"""The command line. A command imports its room inside its function, so that ``--help`` loads nothing heavy.
+
+stdout is data, stderr is messages. Exit codes: 0 ok, 1 failure, 2 usage, 3 integrity broken, 4 missing
+dependency; ``judge --gate``: 10 refuted, 11 inconclusive, 12 not due, 13 void; 130 on interrupt.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from leonids.errors import LeonidsError, MissingDependency, UsageError
+
+app = typer.Typer(
+    name="leonids",
+    help="What is this fine-tuning run really telling me?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+bases_app = typer.Typer(help="List the bases that have a name, or fetch one.", rich_markup_mode=None)
+app.add_typer(bases_app, name="bases")
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for everything that is written.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Study = Annotated[str, typer.Argument(help="A shipped study's name, or a study.yaml.")]
+UniverseName = Annotated[str, typer.Argument(help="A shipped universe's name, or a YAML file.")]
+Folder = Annotated[Path, typer.Argument(help="A study's output folder.")]
+GATE = {"refuted": 10, "inconclusive": 11, "not_due": 12, "void": 13}
+
+
+def say(text: str) -> None:
+    """Print a message to stderr."""
+    typer.echo(text, err=True)
+
+
+def put(value: Any) -> None:
+    """Print JSON to stdout."""
+    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def _share(text: str | None) -> float | None:
+    if text is None:
+        return None
+    number = text.removesuffix("%")
+    try:
+        share = float(number) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise UsageError(f"--at is {text!r}", rule="it is a share of the run such as 30% or 0.3")
+    return share
+
+
+@app.command()
+def demo(out: Out = Path("demo")) -> None:
+    """Run the study `smoke` end to end, then say where to look."""
+    from leonids.report.conclude import run_study
+
+    run_study("smoke", out=out, resume=(out / "ledger.jsonl").is_file())
+
+
+@app.command()
+def run(
+    study: Study,
+    scale: Annotated[str | None, typer.Option(help="nano, small or full.")] = None,
+    base: Annotated[str | None, typer.Option(help="A base: a name, a folder or a Hugging Face id.")] = None,
+    arms: Annotated[str | None, typer.Option(help="Only these arms, separated by commas.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps of each run.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for everything that is written.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that was stopped.")] = False,
+) -> None:
+    """Register a study's predictions, train its arms, judge at each review, write the report."""
+    from leonids.report.conclude import run_study
+    from leonids.study.plan import Choices
+
+    chosen = tuple(arm.strip() for arm in arms.split(",") if arm.strip()) if arms is not None else None
+    choices = Choices(scale=scale, base=base, arms=chosen, steps=steps)
+    run_study(study, out=out or Path("runs") / Path(study).name.removesuffix(".yaml"), resume=resume, choices=choices)
+
+
+@app.command()
+def register(study: Study, out: Out) -> None:
+    """Lock a study's predictions without running it."""
+    from leonids.spec import find_study, load_study
+    from leonids.study.conduct import register as lock
+    from leonids.study.plan import Choices, make_plan
+
+    path = find_study(study)
+    ledger = lock(make_plan(load_study(path), Choices(), beside=path.parent), out)
+    typer.echo(f"{ledger.head().count} {ledger.head().sha256}")
+
+
+@app.command()
+def sample(
+    universe: UniverseName,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many examples.")] = 10,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
+    seed: Annotated[int, typer.Option(help="The stream of examples.")] = 0,
+    floor: Annotated[str | None, typer.Option(help="Add floors per token of this base's tokenizer.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A JSONL file instead of stdout.")] = None,
+) -> None:
+    """Write examples of a universe as JSONL: prompt, completion, answer, roles, nats, tags."""
+    from leonids.report.sampling import write_examples
+
+    write_examples(universe, n=n, split=split, seed=seed, tokenizer=floor, out=out)
+
+
+@app.command()
+def floor(
+    universe: UniverseName,
+    tokenizer: Annotated[str | None, typer.Option(help="A base whose tokenizer counts the tokens.")] = None,
+    base: Annotated[str | None, typer.Option(help="A base whose frozen head is examined too.")] = None,
+    tokens: Annotated[str, typer.Option(help="all or answer.")] = "answer",
+    as_json: Json = False,
+) -> None:
+    """Say what no model can beat: the floor and the ceiling of a universe, and of a base's frozen head."""
+    from leonids.report.floors import floor_lines, floor_of
+
+    report = floor_of(universe, tokenizer=tokenizer or base or "nano", base=base, tokens=tokens)
+    if as_json:
+        put(report)
+    else:
+        typer.echo("\n".join(floor_lines(report)))
+
+
+@app.command()
+def judge(
+    folder: Folder,
+    at: Annotated[str | None, typer.Option(help="The progress to judge at, such as 30%.")] = None,
+    gate: Annotated[bool, typer.Option("--gate", help="Exit 10-13 for the worst verdict.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Judge a folder's predictions from its files and print the verdicts. Writes nothing."""
+    from leonids.report.tables import print_verdicts
+    from leonids.study.conduct import judge_folder, verdict_json
+    from leonids.study.folder import StudyFolder
+
+    study = StudyFolder.open(folder)
+    share = _share(at)
+    verdicts = judge_folder(study, at=share if share is not None else (None if study.closed else study.progress_frac))
+    if as_json:
+        put([verdict_json(verdict) for verdict in verdicts])
+    else:
+        print_verdicts(verdicts)
+    if gate:
+        codes = [GATE[verdict.word] for verdict in verdicts if verdict.word in GATE]
+        raise typer.Exit(min(codes, default=0))
+
+
+@app.command()
+def lint(reference: Annotated[str, typer.Argument(help="A study or a universe.")], as_json: Json = False) -> None:
+    """Say what is wrong with a study's predictions, or with a universe, before anything runs."""
+    from leonids.report.linting import lint_reference
+
+    findings = lint_reference(reference)
+    if as_json:
+        put([finding.to_json() for finding in findings])
+    else:
+        typer.echo("\n".join(str(finding) for finding in findings) or "nothing found")
+    if any(finding.refuses for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    folder: Folder,
+    rederive: Annotated[bool, typer.Option("--rederive", help="Judge again and compare every byte.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check that a folder is what was written, and say what that does not prove."""
+    from dataclasses import asdict
+
+    from leonids.ledger.verify import verify as check
+
+    report = check(folder)
+    problems = [f"{problem.place}: {problem.what}" for problem in report.problems]
+    if rederive and not problems:
+        from leonids.study.rederive import differences
+
+        problems += differences(folder)
+    if as_json:
+        put(asdict(report) | {"problems": problems})
+    else:
+        typer.echo("\n".join(report.lines()))
+        if rederive and not report.problems:
+            typer.echo("\n".join(problems) or "checked  every verdict follows from the files, byte for byte")
+    if problems:
+        raise typer.Exit(3)
+
+
+@app.command()
+def explain(
+    folder: Folder,
+    run_name: Annotated[str | None, typer.Option("--run", help="One run instead of all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say where a run's loss comes from: floor, head, excess by role, match, confidence."""
+    from dataclasses import asdict
+
+    from leonids.report.explain import explain as explain_run
+    from leonids.report.explain import lines
+    from leonids.study.folder import StudyFolder
+
+    study = StudyFolder.open(folder)
+    names = [run.run for run in study.runs]
+    if run_name is not None and run_name not in names:
+        raise UsageError(f"no run {run_name!r} in {folder}", rule=f"its runs are {', '.join(names)}")
+    found = [explain_run(study, name) for name in ([run_name] if run_name else names)]
+    if as_json:
+        put([asdict(explanation) for explanation in found])
+    else:
+        typer.echo("\n\n".join("\n".join(lines(explanation)) for explanation in found))
+
+
+@app.command()
+def report(
+    folder: Folder, html: Annotated[bool, typer.Option("--html", help="One self-contained HTML file too.")] = False
+) -> None:
+    """Write the observation document of a folder; words outside its markers stay as they are."""
+    from leonids.report.document import write_report
+
+    typer.echo(str(write_report(folder, html=html)))
+
+
+@app.command()
+def train(
+    run_file: Annotated[Path, typer.Argument(help="A run as YAML (see docs/house.md).")],
+    out: Out = Path("runs/single"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+) -> None:
+    """Train one run without predictions."""
+    from leonids.study.single import train_single
+
+    typer.echo(str(train_single(run_file, out=out, resume=resume)))
+
+
+@app.command(name="eval")
+def evaluate(
+    adapter: Annotated[Path, typer.Argument(help="An adapter folder in PEFT's format.")],
+    universe: Annotated[str, typer.Option(help="A shipped universe's name, or a YAML file.")],
+    split: Annotated[str, typer.Option(help="validation or test.")] = "test",
+    n: Annotated[int, typer.Option("-n", min=1, help="How many examples.")] = 500,
+    base: Annotated[str | None, typer.Option(help="The base, where the adapter does not say.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure an adapter (or, given a base's name, the base itself) on held-out examples of a universe."""
+    from leonids.study.single import evaluate_adapter
+
+    found = evaluate_adapter(adapter, universe=universe, split=split, n=n, base=base)
+    if as_json:
+        put(found.to_json())
+    else:
+        typer.echo("\n".join(found.lines()))
+
+
+@app.command()
+def pretrain(
+    out: Out = Path("nano"),
+    steps: Annotated[int | None, typer.Option(min=1, help="Fewer or more steps than the recipe.")] = None,
+) -> None:
+    """Train the shipped base anew by its recipe. Goes on where it was stopped."""
+    from dataclasses import replace
+
+    from leonids.train.pretrain import Recipe
+    from leonids.train.pretrain import pretrain as train_base
+
+    recipe = Recipe() if steps is None else replace(Recipe(), steps=steps)
+    train_base(out, recipe, report=say)
+
+
+@bases_app.callback(invoke_without_command=True)
+def bases(context: typer.Context) -> None:
+    """List the bases that have a name."""
+    if context.invoked_subcommand is None:
+        from leonids.floor.base_files import BASES
+
+        for row in BASES:
+            typer.echo(f"{row.name:14s} {row.parameters:>12,d} parameters  {row.licence:12s} {row.about}")
+
+
+@bases_app.command(name="get")
+def bases_get(name: Annotated[str, typer.Argument(help="The base to fetch.")]) -> None:
+    """Fetch a base once; afterwards it works offline."""
+    from leonids.train.bases import get_base
+
+    typer.echo(str(get_base(name)))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what is missing, and what this machine has."""
+    from leonids.report.doctor import report_lines
+
+    typer.echo("\n".join(report_lines()))
+
+
+def _missing(error: ModuleNotFoundError) -> LeonidsError:
+    extra = {"matplotlib": "report", "markdown_it": "web"}.get((error.name or "").split(".")[0], "train")
+    return MissingDependency(
+        f"the package {error.name!r} is not installed", way_out=f"pip install 'leonids[{extra}]'"
+    )
+
+
+def _fail(error: LeonidsError) -> NoReturn:
+    say(f"error: {error}")
+    sys.exit(error.exit_code)
+
+
+def main() -> None:
+    """Run the command line: the one place where errors become exit codes."""
+    try:
+        app()
+    except LeonidsError as error:
+        _fail(error)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "leonids":
+            raise
+        _fail(_missing(error))
+    except KeyboardInterrupt:
+        say("stopped")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""What is installed and what the machine has: what `leonids doctor` prints."""
+
+import os
+import platform
+from importlib import metadata, util
+
+from leonids import __version__
+from leonids.errors import BaseError
+from leonids.floor.base_files import BASES, cache_folder, find_base
+from leonids.launch import cores
+
+PACKAGES: tuple[tuple[str, str, str], ...] = (
+    ("torch", "train", "training"),
+    ("transformers", "train", "training"),
+    ("peft", "train", "adapters in PEFT's format"),
+    ("matplotlib", "report", "figures"),
+    ("markdown_it", "web", "HTML reports"),
+)
+
+
+def _base_line(name: str) -> str:
+    try:
+        return f"base {name}: {find_base(name)}"
+    except BaseError as error:
+        return f"base {name}: not here; {error.way_out}"
+
+
+def report_lines() -> list[str]:
+    """Return the lines of the report. Looks packages up without importing them."""
+    lines = [
+        f"leonids {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        f"{cores()} cores, cache {cache_folder()}, LEONIDS_HOME {os.environ.get('LEONIDS_HOME', 'not set')}",
+    ]
+    for module, extra, use in PACKAGES:
+        if util.find_spec(module) is None:
+            lines.append(f"{module}: missing, needed for {use}; pip install 'leonids[{extra}]'")
+        else:
+            lines.append(f"{module} {metadata.version(module.replace('_', '-').replace('markdown-it', 'markdown-it-py'))}")
+    return lines + [_base_line(row.name) for row in BASES]

@@ -1,0 +1,82 @@
+"""The floor of a universe for a reader: what `leonids floor` prints."""
+
+from dataclasses import asdict
+from typing import Any
+
+from leonids.floor.oracle import survey
+from leonids.floor.tokens import TokenFloor
+from leonids.spec import load_universe
+from leonids.study.conduct import plain
+from leonids.study.floors import head_report, tokenizer_of
+from leonids.universe.universe import Universe
+
+EXAMPLES = 20_000
+BAR_CHARS = 40
+
+
+def floor_of(reference: str, *, tokenizer: str, base: str | None, tokens: str) -> dict[str, Any]:
+    """Return the floor of a universe as JSON: nats, ceilings, token counts, and with ``base`` its head's floor.
+
+    Raises ``SpecError`` for the universe, ``BaseError`` for the base, ``FloorError`` for the tokenizer,
+    ``UsageError`` for a token set other than all and answer.
+    """
+    universe = Universe(load_universe(reference))
+    floor = TokenFloor(universe, tokenizer_of(tokenizer))
+    report = survey(universe, floor, tokens=tokens, tokenizer=tokenizer, n=EXAMPLES)
+    found: dict[str, Any] = {
+        "universe": universe.spec.universe,
+        "digest": universe.digest,
+        "tokens": tokens,
+        "tokenizer": tokenizer,
+        "nats_per_example": report.nats_per_example.mean,
+        "nats_per_example_se": report.nats_per_example.standard_error,
+        "nats_per_token": report.nats_per_token,
+        "tokens_per_example": report.tokens_per_example.mean,
+        "prompt_nats": report.prompt_nats.mean,
+        "answer_nats": report.answer_nats.mean,
+        "ceiling": report.ceiling.mean,
+        "meaning_ceiling": report.meaning_ceiling.mean,
+        "examples": report.nats_per_example.n,
+    }
+    if base is not None:
+        found["head"] = plain(asdict(head_report(universe, floor, base)))
+    return found
+
+
+def _bar(value: float, whole: float) -> str:
+    return "#" * round(BAR_CHARS * value / whole) if whole > 0 else ""
+
+
+def floor_lines(found: dict[str, Any]) -> list[str]:
+    """Return the floor as lines: a table, and a bar for where an example's nats are."""
+    whole = found["prompt_nats"] + found["answer_nats"]
+    error = found["nats_per_example_se"]
+    lines = [
+        f"universe {found['universe']} ({found['digest'][:12]}), tokens of {found['tokenizer']}, "
+        f"{found['examples']} examples",
+        f"floor of {found['tokens']:7s} {found['nats_per_example']:9.4f} nats/example"
+        + (f" (standard error {error:.4f})" if error > 1e-12 else "")
+        + f"   {found['nats_per_token']:.4f} nats/token over {found['tokens_per_example']:.1f} tokens",
+        f"  prompt         {found['prompt_nats']:9.4f} {_bar(found['prompt_nats'], whole)}",
+        f"  answer         {found['answer_nats']:9.4f} {_bar(found['answer_nats'], whole)}",
+        f"ceiling of match {found['ceiling']:.4f}, of meaning_match {found['meaning_ceiling']:.4f}",
+    ]
+    head = found.get("head")
+    if head is not None:
+        lines += _head_lines(head)
+    return lines
+
+
+def _head_lines(head: dict[str, Any]) -> list[str]:
+    if head["reason"]:
+        return [f"head floor: unknown: {head['reason']}"]
+    roles = ", ".join(f"{role} {nats:.4f}" for role, nats in head["nats"].items())
+    lines = [
+        f"head floor of the answer's tokens, nats/token: {roles} "
+        f"(certified within {head['within_nats']:.0e}, {head['examples']} examples)"
+    ]
+    hard = [(token, nats) for token, nats in head["worst"] if nats > 0.01]
+    lines += [f"  {token!r} cannot be learnt below {nats:.3f} nats while the head is frozen" for token, nats in hard]
+    if hard:
+        lines.append("  way out: train these tokens' rows or the head, or use other markers")
+    return lines

@@ -1,0 +1,194 @@
+"""LEO's promises: pure examples, one derivation a text, disjoint splits, arms that differ in their dials alone."""
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leonids.digest import keyed_random
+from leonids.errors import SpecError, UsageError
+from leonids.spec import load_universe, shipped_universes, validate
+from leonids.universe.blueprint import UniverseSpec
+from leonids.universe.chance import Sample, derivations
+from leonids.universe.others import other_universe
+from leonids.universe.splits import SPLITS, bin_of
+from leonids.universe.universe import Universe
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "universes.json"
+GOLDEN_EXAMPLES = 1000
+UNIVERSES = {name: Universe(load_universe(name)) for name in shipped_universes()}
+EVERY = pytest.mark.parametrize("name", sorted(UNIVERSES))
+INDEXES = st.integers(0, 2**40)
+
+
+def digest_of_examples(universe: Universe, split: str) -> str:
+    """The hash of the first examples of a split's stream 0."""
+    total = hashlib.sha256()
+    for index in range(GOLDEN_EXAMPLES):
+        example = universe.example(split, 0, index)
+        total.update(f"{example.prompt}\0{example.completion}\n".encode())
+    return total.hexdigest()
+
+
+@EVERY
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_version_of_a_universe_never_changes_its_examples(name: str, split: str) -> None:
+    golden = json.loads(GOLDEN.read_text())
+    universe = UNIVERSES[name]
+    assert digest_of_examples(universe, split) == golden[f"{name}/{universe.spec.version}/{split}"]
+
+
+def test_examples_do_not_depend_on_the_hash_seed_of_python() -> None:
+    code = (
+        "from leonids.spec import load_universe; from leonids.universe.universe import Universe;"
+        "u = Universe(load_universe('disorder'));"
+        "print([u.example('test', 3, i).prompt + u.example('test', 3, i).completion for i in range(20)])"
+    )
+    outputs = set()
+    for seed in ("0", "1", "random"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        outputs.add(done.stdout)
+    assert len(outputs) == 1
+
+
+@given(index=INDEXES, poison=st.integers(0, 99))
+def test_randomness_comes_from_the_key_alone(index: int, poison: int) -> None:
+    random.seed(poison)
+    first = UNIVERSES["disorder"].example("train", 1, index)
+    random.seed(poison + 1)
+    assert UNIVERSES["disorder"].example("train", 1, index) == first
+
+
+@EVERY
+@given(index=INDEXES, split=st.sampled_from(SPLITS))
+def test_a_text_has_exactly_the_derivation_that_wrote_it(name: str, index: int, split: str) -> None:
+    example = UNIVERSES[name].example(split, 0, index)
+    found = list(derivations(UNIVERSES[name].draw_task, example.prompt))
+    assert [(task.meaning, emissions) for task, emissions in found] == [(example.meaning, example.trace)]
+
+
+@given(index=st.integers(0, 500))
+def test_every_drawn_universe_is_unambiguous(index: int) -> None:
+    universe = Universe(other_universe(7, index))
+    example = universe.example("train", 0, index)
+    assert [task.meaning for task, _ in universe.parse_prompt(example.prompt)] == [example.meaning]
+
+
+@EVERY
+@given(index=INDEXES, split=st.sampled_from(SPLITS))
+def test_roles_cover_every_character_once(name: str, index: int, split: str) -> None:
+    example = UNIVERSES[name].example(split, 0, index)
+    ends = [span.end for span in example.spans]
+    starts = [span.start for span in example.spans]
+    assert starts == [0, *ends[:-1]]
+    assert ends[-1] == len(example.prompt + example.completion)
+
+
+@given(seed=st.integers(0, 9), index=INDEXES)
+def test_splits_share_no_meaning_for_any_seed(seed: int, index: int) -> None:
+    bins = {"train": range(80), "validation": range(80, 90), "test": range(90, 100)}
+    for split in SPLITS:
+        assert bin_of(UNIVERSES["consistent"].example(split, seed, index).meaning) in bins[split]
+
+
+@given(index=INDEXES, split=st.sampled_from(SPLITS))
+def test_arms_differ_in_their_dials_alone(index: int, split: str) -> None:
+    prompts = {universe.example(split, 0, index).prompt for universe in UNIVERSES.values()}
+    assert len(prompts) == 1
+
+
+def test_neighbouring_seeds_share_no_examples() -> None:
+    universe = UNIVERSES["consistent"]
+    texts = [{universe.example("train", seed, i).prompt for i in range(500)} for seed in (0, 1)]
+    assert not texts[0] & texts[1]
+
+
+@EVERY
+@given(index=INDEXES)
+def test_the_oracle_gives_every_answer_its_share(name: str, index: int) -> None:
+    example = UNIVERSES[name].example("train", 0, index)
+    assert sum(example.answers.values()) == pytest.approx(1, abs=1e-12)
+    assert example.answers[example.completion] > 0
+
+
+@EVERY
+@given(index=INDEXES)
+def test_an_answer_reads_back_as_its_value(name: str, index: int) -> None:
+    example = UNIVERSES[name].example("train", 0, index)
+    assert UNIVERSES[name].parse_answer(example.completion) == example.answer
+
+
+@pytest.mark.parametrize("text", ["", "[", '{"result":true}', '{"result":[1]}', '{"answer":3}', '{"result":3', "result = ;"])
+def test_what_is_not_in_a_format_has_no_value(text: str) -> None:
+    assert UNIVERSES["disorder"].parse_answer(text) is None
+
+
+def test_choices_are_drawn_at_their_weights() -> None:
+    # A G-test of every site over 20,000 drawn prompts; Bonferroni at a family error of 1e-4 over the sites.
+    from scipy.stats import power_divergence
+
+    universe = UNIVERSES["consistent"]
+    sites = {at.name: at for at in universe.sites()}
+    counts = {name: [0] * len(at.options) for name, at in sites.items()}
+    for index in range(20_000):
+        chance = Sample(keyed_random("g-test", index))
+        universe.draw_task(chance)
+        for emission in chance.emissions:
+            if emission.site is not None and not emission.without:
+                counts[emission.site][emission.option] += 1
+    for name, found in counts.items():
+        if len(found) > 1 and sum(found) > 50 * len(found):
+            expected = [weight * sum(found) for weight in sites[name].weights]
+            assert power_divergence(found, expected, lambda_="log-likelihood").pvalue > 1e-4 / len(counts), name
+
+
+def changed(**values: object) -> UniverseSpec:
+    from pydantic import TypeAdapter
+
+    plain = TypeAdapter(UniverseSpec).dump_python(load_universe("consistent"), mode="json")
+    return validate(UniverseSpec, {**plain, **values}, name="test")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"skills": {"filtre": 1.0}}, "unknown skill 'filtre'"),
+        ({"items": {"3": 0.5}}, "sum to 0.5"),
+        ({"depths": {"1": 0.7, "2": 0.7}}, "sum to 1.4"),
+        ({"skills": {"filter": 1.0}}, "no skill fits"),
+        ({"wording": {"count": "count"}}, "no wording for"),
+        ({"layout": {"attributes": ["color"]}}, "weight"),
+    ],
+)
+def test_a_spec_that_breaks_a_rule_is_refused_by_name(values: dict[str, object], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        Universe(changed(**values))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [({"skils": {}}, "unknown key 'skils'"), ({"version": "1"}, "version is '1'"), ({"items": [3]}, "items")],
+)
+def test_misspelt_keys_and_wrong_types_are_refused(values: dict[str, object], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        changed(**values)
+
+
+def test_two_steps_with_one_phrase_are_refused() -> None:
+    spec = load_universe("consistent")
+    wording = {**spec.wording, "count": "list the names"}
+    with pytest.raises(SpecError, match="R3"):
+        Universe(changed(wording=wording))
+
+
+def test_an_unknown_split_is_refused() -> None:
+    with pytest.raises(UsageError, match="splits are train"):
+        UNIVERSES["consistent"].example("dev", 0, 0)
