@@ -74,8 +74,8 @@ def pair(lab, rng, *, gap, seeds, sigma=0.01, only_at=None):
 def test_curves_that_differ_by_the_margin_in_one_place_are_called_similar_at_most_alpha_of_the_time(lab):
     rng = np.random.default_rng(37)
     claim = coincide(lab, 0.03)
-    found = rate(lab, claim, lambda: pair(lab, rng, gap=0.03, seeds=10, only_at=0.2), "supported", draws=250)
-    assert found <= lab.allowed(0.05, 250)
+    found = rate(lab, claim, lambda: pair(lab, rng, gap=0.03, seeds=10, only_at=0.2), "supported", draws=150)
+    assert found <= lab.allowed(0.05, 150)
 
 
 def test_curves_without_a_difference_are_called_similar_with_the_tabled_power(lab):

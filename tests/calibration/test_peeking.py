@@ -5,7 +5,7 @@ import numpy as np
 from leonids.stats.intervals import binomial_interval
 from leonids.stats.sequential import mean_sequence, moving_share_sequence, share_sequence
 
-LEVEL, STREAMS, LENGTH = 0.95, 200, 1000
+LEVEL, STREAMS, LENGTH = 0.95, 120, 1000
 
 
 def ever_missed(follow, truth_of, *, seed, looks):

@@ -10,7 +10,7 @@ from leonids.stats import intervals
 BOTH = Beyond(below="refutes", above="refutes")
 
 
-def five_looks(lab, *, word, expect, beyond=None, draws=800, seeds=3, shared=0.5, rng_seed=1):
+def five_looks(lab, *, word, expect, beyond=None, draws=500, seeds=3, shared=0.5, rng_seed=1):
     """How often any of five predictions, one a review, gets ``word`` where the truth sits on the border 0.4."""
     rng = np.random.default_rng(rng_seed)
     claims = [lab.claim(f"P{i}", when={"at": at}, expect=expect, beyond=beyond) for i, at in enumerate(lab.reviews)]
@@ -25,16 +25,15 @@ MANY = pytest.param(8000, marks=pytest.mark.slow)
 """Draws that leave an allowance of 0.7 points above alpha; about half a minute."""
 
 
-@pytest.mark.parametrize("draws", [800, MANY])
-@pytest.mark.parametrize("seeds", [2, 5])
-@pytest.mark.parametrize("shared", [0.0, 0.9])
+@pytest.mark.parametrize("draws", [500, MANY])
+@pytest.mark.parametrize(("seeds", "shared"), [(2, 0.0), (5, 0.9)])
 def test_five_looks_support_a_false_claim_at_most_alpha_of_the_time(lab, seeds, draws, shared):
     rate = five_looks(lab, word="supported", expect={"below": 0.4}, seeds=seeds, draws=draws, shared=shared)
     print(f"five looks, {seeds} seeds, {shared:.0%} of variance shared: {rate:.4f} false verdicts in {draws} draws")
     assert rate <= lab.allowed(0.05, draws)
 
 
-@pytest.mark.parametrize("draws", [800, MANY])
+@pytest.mark.parametrize("draws", [500, MANY])
 def test_five_looks_refute_a_true_claim_at_most_alpha_of_the_time(lab, draws):
     rate = five_looks(lab, word="refuted", expect={"between": (0.2, 0.4)}, beyond=BOTH, draws=draws)
     print(f"five looks at a true claim: {rate:.4f} refuted in {draws} draws")
@@ -71,7 +70,7 @@ def test_two_sided_difference_is_claimed_falsely_at_most_alpha_of_the_time(lab, 
     """``differs`` can be met by luck on either side: at a true difference of 0 both count."""
     rng = np.random.default_rng(11)
     claim = lab.claim("D", versus="b", expect={"differs": true})
-    draws = 800
+    draws = 500
     hits = 0
     for _ in range(draws):
         base = rng.normal(0.4, 0.1, (4, 5))
@@ -89,7 +88,7 @@ def test_dependent_claims_behind_a_premise_are_supported_falsely_at_most_alpha_o
         lab.claim("C", when={"at": 0.5}, expect={"below": 0.4}, needs=("A",)),
         lab.claim("D", when={"at": 0.6}, expect={"below": 0.4}),
     ]
-    draws, hits = 800, 0
+    draws, hits = 500, 0
     for _ in range(draws):
         noise = 0.9 * rng.normal(size=(4, 1)) + 0.436 * rng.normal(size=(4, 5))
         words = lab.words(lab.world(reviews={"a": 0.4 + 0.02 * noise}), *claims)
@@ -102,7 +101,7 @@ def clustered(rng, *, examples=100, tokens=20):
     return 1.0 + rng.normal(size=(examples, 1)) + rng.normal(size=(examples, tokens))
 
 
-def coverage(interval_of, draws=800, level=0.9):
+def coverage(interval_of, draws=500, level=0.9):
     rng = np.random.default_rng(17)
     found = (interval_of(clustered(rng), level) for _ in range(draws))
     return np.mean([iv.low <= 1.0 <= iv.high for iv in found])
@@ -115,7 +114,7 @@ def test_intervals_over_examples_cover_and_intervals_over_tokens_do_not():
     def by_token(x, level):
         return intervals.ratio_interval(x.ravel(), np.ones(x.size), level=level)
 
-    assert coverage(by_example) >= 0.9 - 3 * (0.09 / 800) ** 0.5
+    assert coverage(by_example) >= 0.9 - 3 * (0.09 / 500) ** 0.5
     assert coverage(by_token) < 0.6
 
 
@@ -131,7 +130,7 @@ def test_ratios_of_examples_of_different_lengths_cover():
     assert inside / draws >= 0.9 - 3 * (0.09 / draws) ** 0.5
 
 
-@pytest.mark.parametrize("draws", [800, MANY])
+@pytest.mark.parametrize("draws", [500, MANY])
 def test_a_family_of_true_and_false_claims_rarely_gets_any_wrong_verdict(lab, draws):
     """Support and refutation are two promises of alpha each; with both kinds at their borders, and independent
     noise, wrong verdicts of either kind together stay within 0.5 points of alpha."""
