@@ -20,7 +20,7 @@ from leonids.ledger.runs import run_state
 from leonids.ledger.streams import read_stream
 from leonids.ledger.verify import verify
 from leonids.spec import RunSpec
-from leonids.train import checkpoints, native
+from leonids.train import checkpoints, native, worker
 from leonids.train.native import NATIVE
 
 MakeRun = Callable[..., RunSpec]
@@ -141,26 +141,28 @@ def test_an_interrupt_leaves_a_run_that_resume_takes_to_the_same_bits(
     assert verify(tmp_path).problems == ()
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from leonids.ledger import disk
-from leonids.train import adapters, checkpoints, worker
-left = int(sys.argv[2])
+def fit_and_die(runs: list[RunSpec], out: Path, *, moment: int) -> int:
+    """Train in a process of its own that SIGKILL ends at one of the moments that write something; return its status."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    left = moment
 
-def killing(function):
-    def wrapped(*arguments, **more):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **more)
-    return wrapped
+    def killing(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **more: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **more)
 
-# Die at a chosen one of the moments that write something down.
-os.fsync, os.write, Path.rename = killing(os.fsync), killing(os.write), killing(Path.rename)
-sys.exit(worker.main([sys.argv[1]]))
-"""
+        return wrapped
+
+    try:
+        os.fsync, os.write, Path.rename = killing(os.fsync), killing(os.write), killing(Path.rename)  # type: ignore
+        NATIVE.fit(runs, out=out, resume=False)
+    finally:
+        os._exit(0)
 
 
 def write_pass(path: Path, runs: Sequence[RunSpec], out: Path, *, resume: bool) -> Path:
@@ -171,20 +173,17 @@ def write_pass(path: Path, runs: Sequence[RunSpec], out: Path, *, resume: bool) 
     return path
 
 
-@pytest.mark.parametrize("moment", [3, 40, 77])
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("moment", range(3, 150, 12))
 def test_killed_at_any_moment_of_writing_resume_ends_at_the_same_bits(
     finished: Path, run_spec: MakeRun, tmp_path: Path, moment: int
 ) -> None:
-    out = tmp_path / "out"
-    work = write_pass(tmp_path / "pass.json", pair(run_spec), out, resume=False)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(work), str(moment)], capture_output=True, check=False, env=environment()
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    NATIVE.fit(pair(run_spec), out=out, resume=True)
-    same_results(finished, out)
-    assert verify(out).problems == ()
-    assert not list(out.glob("*/checkpoints/.checkpoint-*"))
+    status = fit_and_die(pair(run_spec), tmp_path, moment=moment)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    NATIVE.fit(pair(run_spec), out=tmp_path, resume=True)
+    same_results(finished, tmp_path)
+    assert verify(tmp_path).problems == ()
+    assert not list(tmp_path.glob("*/checkpoints/.checkpoint-*"))
 
 
 def environment() -> dict[str, str]:
@@ -252,20 +251,15 @@ def test_a_non_finite_loss_is_written_as_such(run_spec: MakeRun, tmp_path: Path)
     assert verify(tmp_path).problems == ()
 
 
-def test_a_worker_exits_with_the_errors_code_and_one_line(run_spec: MakeRun, tmp_path: Path) -> None:
+def test_a_worker_exits_with_the_errors_code_and_one_line(
+    run_spec: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bad = tmp_path / "bad.json"
     bad.write_text("{")
     none = write_pass(tmp_path / "none.json", [run_spec("a", base="nanoo")], tmp_path / "out", resume=False)
-    for arguments, code in (([], 2), ([str(bad)], 2), ([str(none)], 1)):
-        done = subprocess.run(
-            [sys.executable, "-m", "leonids.train.worker", *arguments],
-            capture_output=True,
-            check=False,
-            text=True,
-            env=environment(),
-        )
-        assert done.returncode == code
-        assert len(done.stderr.splitlines()) == 1, done.stderr
+    for arguments, code in (([], 2), ([str(bad)], 2), ([str(tmp_path / "absent")], 2), ([str(none)], 1)):
+        assert worker.main(arguments) == code
+        assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_worker_stopped_by_the_keyboard_exits_with_130_and_can_be_resumed(
@@ -274,14 +268,48 @@ def test_a_worker_stopped_by_the_keyboard_exits_with_130_and_can_be_resumed(
     out = tmp_path / "out"
     runs = pair(run_spec, steps=400)
     work = write_pass(tmp_path / "pass.json", runs, out, resume=False)
-    worker = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "leonids.train.worker", str(work)], stderr=subprocess.PIPE, env=environment()
     )
-    waited = time.monotonic() + 60
-    while time.monotonic() < waited and not (out / "b" / "checkpoints" / "checkpoint-0").is_dir():
-        time.sleep(0.02)
-    worker.send_signal(signal.SIGINT)
-    _, said = worker.communicate(timeout=60)
-    assert worker.returncode == 130, said.decode()
+    wait_for(lambda: (out / "b" / "checkpoints" / "checkpoint-0").is_dir())
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said.decode()
     assert run_state(Ledger.open(out).entries(), "a") == "started"
     assert checkpoints.common_step([out / "a", out / "b"]) is not None
+
+
+def test_a_worker_ends_with_the_process_that_started_it(run_spec: MakeRun, tmp_path: Path) -> None:
+    work = write_pass(tmp_path / "pass.json", pair(run_spec, steps=100_000), tmp_path / "out", resume=False)
+    starter = (
+        "import os, subprocess, sys\n"
+        "os.environ['LEONIDS_PARENT'] = str(os.getpid())\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'leonids.train.worker', sys.argv[1]])\n"
+        "print(child.pid, flush=True)\n"
+        "child.wait()\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", starter, str(work)], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    wait_for(lambda: (tmp_path / "out" / "b" / "checkpoints" / "checkpoint-0").is_dir())
+    parent.kill()
+    parent.communicate()
+    wait_for(lambda: not alive(child))
+    assert checkpoints.common_step([tmp_path / "out" / "a", tmp_path / "out" / "b"]) is not None
+
+
+def alive(process: int) -> bool:
+    try:
+        status = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return status != "Z"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until, "waited for a minute"
+        time.sleep(0.02)

@@ -12,6 +12,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from leonids.errors import BaseError
 from leonids.floor.base_files import base_digest, find_base, read_facts, read_tokenizer
+from leonids.train.fetch import get_base
+
+__all__ = ["DTYPES", "Base", "get_base", "load_base", "output_layer", "pick_device", "pick_dtype"]
 
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,

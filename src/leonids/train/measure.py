@@ -10,6 +10,8 @@ from leonids.records import ANSWER_ROLES
 from leonids.spec import AdapterSpec
 from leonids.train.adapters import CONFIG, load_into, read_adapter
 from leonids.train.bases import load_base
+from leonids.train.bodies import Body
+from leonids.train.bodies import Body
 from leonids.train.data import Stream
 from leonids.train.evaluate import Engine, held_out, teacher_forced
 from leonids.train.probe import add_totals
@@ -50,13 +52,13 @@ def measure(adapter: Path, universe: UniverseSpec, *, split: str, n: int, base: 
     spec, tensors = read_adapter(adapter) if is_adapter else (AdapterSpec(rank=1), {})
     loaded = load_base(base or (base_of(adapter) if is_adapter else str(adapter)))
     stream = Stream(Universe(universe), loaded, seed=0)
-    head = head_of(loaded.model)
+    body, head = Body(loaded.model), head_of(loaded.model)
     stack = Stack(loaded.model, [spec], chunks=[[0]])
     if tensors:
         load_into(stack, 0, tensors)
     longest = max(len(stream.row(split, index).tokens.ids) for index in range(min(n, 64)))
     room = room_for(loaded, batch_size=1, length=longest)
-    engine = Engine(loaded, head, stack, room.forward_tokens)
+    engine = Engine(loaded, body, head, stack, room.forward_tokens)
     found = teacher_forced(engine, stack.chunks[0], held_out([stream], ["answer"], split=split, first=0, n=n))[0]
     totals = add_totals([one.totals for one in found])
     count = sum(totals["loss"][role][1] for role in ANSWER_ROLES if role in totals["loss"])

@@ -135,9 +135,10 @@ class StackedLoRALinear(nn.Module):
         weight = self._weight(a, b, scale=scale) if self.kept is None else self.kept
         if self.switch.keep and not torch.is_grad_enabled():
             self.kept = weight
-        if self.base.bias is None:
+        bias: Tensor | None = self.base.bias
+        if bias is None:
             return torch.bmm(rows, weight.transpose(1, 2))
-        return torch.baddbmm(self.base.bias.view(1, 1, -1), rows, weight.transpose(1, 2))
+        return torch.baddbmm(bias.view(1, 1, -1), rows, weight.transpose(1, 2))
 
     def _weight(self, a: Tensor, b: Tensor, *, scale: Tensor) -> Tensor:
         frozen = self.base.weight.expand(a.shape[0], -1, -1)

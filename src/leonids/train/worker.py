@@ -5,7 +5,10 @@ Exit codes are those of the command line. torch is loaded only after the argumen
 """
 
 import json
+import os
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +20,8 @@ from leonids.spec import Model, RunSpec, read_text, validate
 from leonids.train.backend import BACKENDS, load_backend
 
 INTERRUPTED = 130
+PARENT = "LEONIDS_PARENT"
+PARENT_TICK_S = 0.2
 
 
 class PassSpec(Model):
@@ -39,6 +44,7 @@ def main(arguments: list[str]) -> int:
             raise UsageError(f"no back end named {work.backend!r}", rule=f"back ends are {', '.join(BACKENDS)}")
         for name in sorted({run.base for run in work.runs}):
             find_base(name)
+        follow_parent()
         train(work)
     except LeonidsError as error:
         sys.stderr.write(f"{error}\n")
@@ -55,6 +61,23 @@ def read_pass(path: Path) -> Any:
         return json.loads(read_text(path))
     except ValueError as error:
         raise SpecError(f"{path} is not JSON ({error})", rule="a pass is a JSON file") from error
+
+
+def follow_parent() -> None:
+    """End this process when the one that started it (``LEONIDS_PARENT``) is gone: nobody would read on.
+
+    What was written stays, as after any kill; resume goes on from the last checkpoint.
+    """
+    parent = os.environ.get(PARENT)
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(PARENT_TICK_S)
+        os._exit(INTERRUPTED)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def train(work: PassSpec) -> None:
