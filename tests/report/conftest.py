@@ -162,6 +162,8 @@ def write_run(out: Path, ledger: Ledger, run: RunSpec, planted: Planted) -> None
     rng = np.random.default_rng([7, run.data_seed, run.adapter.rank])
     done = round(planted.progress * run.steps)
     with RunWriter.create(out, run.run, {"spec": run.model_dump(mode="json")}, ledger) as writer:
+        if done:
+            write_review(writer, rng, run, step=0, split="validation", n=planted.examples)
         for step in range(1, done + 1):
             rows = [example(rng, run, step / run.steps) for _ in range(run.batch_size)]
             writer.steps.append({
@@ -236,7 +238,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
 def planted(tmp_path: Path) -> Plant:
     """Plant a study of one's own: ``planted(progress=0.5)``."""
 
-    def of(**options: Any) -> StudyFolder:
-        return plant(tmp_path / "out", Planted(**options))
+    def of(*, where: str = "out", **options: Any) -> StudyFolder:
+        return plant(tmp_path / where, Planted(**options))
 
     return of
+
+
+@pytest.fixture(scope="session")
+def planted_study() -> str:
+    """The text of the study that is planted."""
+    return STUDY

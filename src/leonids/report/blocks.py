@@ -12,7 +12,9 @@ from leonids.errors import OutputError
 
 MARKER = re.compile(r"<!-- leonids:(begin|end) ([A-Za-z0-9][A-Za-z0-9_.-]*) -->[ \t]*")
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
-LIKE_A_MARKER = re.compile(r"leonids:\s*(begin|end)\b")
+LIKE_A_MARKER = re.compile(r"<!--.*leonids:\s*(begin|end)\b")
+"""What was meant as a marker. Text in blocks is escaped, so it never holds the opening of a comment."""
+
 
 
 def filled(blocks: Mapping[str, str], *, into: str, name: str) -> str:
@@ -21,7 +23,8 @@ def filled(blocks: Mapping[str, str], *, into: str, name: str) -> str:
     ``name`` is the file's name for messages. Raises ``OutputError`` for markers that are broken: nothing is
     guessed, so nothing that a person wrote can be lost.
     """
-    newline = "\r\n" if "\r\n" in into else "\n"
+    # A lone carriage return at the end would become a Windows line end with whatever follows it.
+    newline = "\r\n" if "\r\n" in into or into.endswith("\r") else "\n"
     out: list[str] = []
     open_block = ""
     seen: set[str] = set()
@@ -83,6 +86,6 @@ def _added(missing: list[str], blocks: Mapping[str, str], *, after: list[str], n
             *_lines(blocks[block], newline),
             f"<!-- leonids:end {block} -->{newline}",
         ]
-    if added and after and not after[-1].endswith(("\n", "\r")):
+    if added and after and not after[-1].endswith("\n"):
         added.insert(0, newline)
     return "".join(added)

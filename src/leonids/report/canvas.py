@@ -46,7 +46,7 @@ def sheet(panels: int, *, share_y: bool) -> tuple[Sheet, list[Axes]]:
     for spare in axes[panels:]:
         spare.remove()
     for axis in axes[:panels]:
-        axis.set_xlim(0.0, 105.0)
+        axis.set_xlim(-5.0, 105.0)
         axis.set_xticks([0, 25, 50, 75, 100])
         # A shared axis hides its numbers in the second column, where a reader needs them as much.
         axis.tick_params(labelleft=True)

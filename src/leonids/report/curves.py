@@ -56,7 +56,7 @@ def explanations_of(checkpoints: Sequence[Checkpoint], run: str) -> list[tuple[f
 def series(folder: StudyFolder, run: RunSpec, measure: Measure, *, split: str) -> Curve | None:
     """Return a measure's value at every recorded step (or review) of a run, or None where there are none."""
     units = folder.units(
-        run.run, metric=measure.metric, tokens=measure.tokens, split=split, window=Window(1, run.steps)
+        run.run, metric=measure.metric, tokens=measure.tokens, split=split, window=Window(0, run.steps)
     )
     if units is None or not units.steps.size:
         return None

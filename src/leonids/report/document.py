@@ -39,10 +39,11 @@ def write_report(out: Path, *, html: bool = False) -> Path:
             rule="--html renders Markdown",
             way_out="pip install 'leonids[report]'",
         )
+    present = _present(out / REPORT)
     findings = gather(StudyFolder.open(out))
     drawings = _drawings(findings)
     captions = [(f"{FIGURES}/{name}.svg", alt, caption) for name, (alt, caption, _) in drawings.items()]
-    text = filled(blocks_of(findings, captions), into=_present(out / REPORT), name=REPORT)
+    text = filled(blocks_of(findings, captions), into=present, name=REPORT)
     if drawings:
         make_folder(out / FIGURES)
     for name, (_, _, svg) in drawings.items():

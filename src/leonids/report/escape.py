@@ -10,7 +10,6 @@ import unicodedata
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Unicode categories that are not seen, or change how their surroundings are seen."""
 
-SPACES = re.compile(r"[ \t\r\n]+")
 MARKS = re.compile(r"([\\`*_\[\]|~$#])")
 
 
@@ -22,8 +21,7 @@ def visible(text: str, *, most: int | None = None) -> str:
     >>> print(visible("a\x1b[31m\u202eb"))
     a\x1b[31m\u202eb
     """
-    line = SPACES.sub(" ", text).strip()
-    shown = "".join(_escaped(char) if unicodedata.category(char) in UNSEEN else char for char in line)
+    shown = "".join(_escaped(char) if unicodedata.category(char) in UNSEEN else char for char in " ".join(text.split()))
     return shown if most is None or len(shown) <= most else shown[: most - 1] + "…"
 
 

@@ -25,7 +25,7 @@ class Checkpoint:
 
     @property
     def label(self) -> str:
-        """The progress as text, such as ``15 %``."""
+        """The progress as text, such as ``15 %``; the base before any training is at ``0 %``."""
         return f"{100 * self.progress:g} %"
 
     @property
@@ -71,14 +71,15 @@ def gather(folder: StudyFolder) -> Findings:
 
 
 def review_step(run: RunSpec, progress: float) -> int:
-    """Return the step of a run's review: a review comes after the first step at the earliest."""
-    return max(1, step_at(progress, planned_steps=run.steps))
+    """Return the step of a run's review: 0 is the base itself, any other comes after the first step at the earliest."""
+    return max(1, step_at(progress, planned_steps=run.steps)) if progress > 0 else 0
 
 
 def _checkpoints(folder: StudyFolder) -> tuple[Checkpoint, ...]:
     before = 0.0
     found = []
-    for progress in folder.study.reviews:
+    base = (0.0,) if any(0 in run.reviews for run in folder.runs) else ()
+    for progress in (*base, *folder.study.reviews):
         due = tuple(p for p in folder.study.predictions if before < p.measure.due <= progress)
         rows = tuple(explain(folder, run.run, step=review_step(run, progress)) for run in folder.runs)
         found.append(Checkpoint(progress, rows, due))

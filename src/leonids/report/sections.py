@@ -136,7 +136,8 @@ def checkpoint(findings: Findings, at: Checkpoint) -> str:
     """Return one review: loss, match and phase of every run, what was expected there, and notes."""
     steps = sorted({found.step for found in at.explanations if found.step is not None})
     where = f"step {', '.join(f'{step:,}' for step in steps)}" if steps else "not reached yet"
-    text = [f"### Checkpoint: {at.label} ({where})", ""]
+    base = "" if at.progress else "the base, before training; "
+    text = [f"### Checkpoint: {at.label} ({base}{where})", ""]
     measured_rows = [found for found in at.explanations if found.step is not None]
     if measured_rows:
         n = sorted({found.n for found in measured_rows})

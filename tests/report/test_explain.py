@@ -1,0 +1,181 @@
+import json
+import math
+import re
+from dataclasses import asdict
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leonids.errors import UsageError
+from leonids.records import ANSWER_ROLES, ROLES
+from leonids.report.anatomy import Anatomy, anatomy
+from leonids.report.explain import alarms, explain, lines
+from leonids.report.numbers import Missing, Value
+from leonids.study.folder import StudyFolder
+from leonids.study.streams import Table, table_of
+
+NUMBER = re.compile(r"-?\d+\.\d{3}")
+
+
+def sum_of(line: str) -> tuple[Decimal, list[Decimal]]:
+    """The left side of ``a = b x + c y - d z (...)`` and the signed addends of the right side."""
+    left, right = line.split(" (")[0].split(" = ")
+    signed = re.findall(r"(^|\+ |- )(-?\d+\.\d{3})", right)
+    return Decimal(NUMBER.findall(left)[-1]), [Decimal(("-" if sign == "- " else "") + text) for sign, text in signed]
+
+
+def test_every_printed_sum_adds_up(whole: StudyFolder) -> None:
+    sums = [line for run in whole.runs for line in lines(explain(whole, run.run)) if " = " in line]
+    assert len(sums) == len(whole.runs) + 2
+    for line in sums:
+        total, addends = sum_of(line)
+        assert sum(addends) == total, line
+
+
+def test_the_excess_of_the_answer_is_printed_as_the_sum_of_its_roles(whole: StudyFolder) -> None:
+    for run in whole.runs:
+        line = next(line for line in lines(explain(whole, run.run)) if line.startswith("answer loss"))
+        roles = re.findall(r"(?:structure|copied|decided|end) (-?\d+\.\d{3})", line)
+        assert len(roles) == len(ANSWER_ROLES)
+        assert sum(map(Decimal, roles)) == sum_of(line)[1][-1], line
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries({role: st.tuples(st.floats(0, 9), st.floats(0, 9), st.integers(1, 5)) for role in ROLES}),
+    min_size=2,
+    max_size=6,
+)
+
+
+@given(rows=ROWS, tokens=st.sampled_from(["all", "answer"]))
+def test_floors_head_and_excess_add_up_to_the_loss_on_any_data(whole: StudyFolder, rows: list, tokens: str) -> None:
+    found = anatomy(whole, table(rows), arm="whole", tokens=tokens)
+    assert isinstance(found, Anatomy)
+    total = math.fsum(part.value.estimate for part in found.parts)
+    assert math.isclose(total, found.loss.estimate, abs_tol=1e-9)
+    assert found.excess is not None
+    assert math.isclose(math.fsum(role.value.estimate for role in found.roles), found.excess.estimate, abs_tol=1e-9)
+
+
+def table(rows: list) -> Table:
+    return table_of(
+        [
+            {
+                "step": 1,
+                "index": index,
+                "metrics": {
+                    "loss": {role: [loss, n] for role, (loss, _, n) in row.items()},
+                    "floor": {role: [floor, n] for role, (_, floor, n) in row.items()},
+                },
+            }
+            for index, row in enumerate(rows)
+        ]
+    )
+
+
+def test_the_head_is_taken_from_the_answer_alone_and_by_role(whole: StudyFolder) -> None:
+    found = explain(whole, "whole.s0")
+    assert isinstance(found.all, Anatomy)
+    assert isinstance(found.answer, Anatomy)
+    # 0.01 nats on each of 3 decided tokens, of 43 tokens in all and of 13 in the answer.
+    heads = [
+        next(part.value.estimate for part in one.parts if part.name.startswith("head"))
+        for one in (found.all, found.answer)
+    ]
+    assert heads == pytest.approx([0.01 * 3 / 43, 0.01 * 3 / 13])
+
+
+def test_examples_whose_loss_is_not_a_number_are_left_out_in_pairs_and_counted(whole: StudyFolder) -> None:
+    rows = table([dict.fromkeys(ROLES, (2.0, 1.0, 2))] * 4)
+    broken = rows.counts["loss", "decided"].copy()
+    broken[0] = 0
+    spoiled = Table(rows.steps, rows.keys, rows.totals, {**rows.counts, ("loss", "decided"): broken})
+    found = anatomy(whole, spoiled, arm="plain", tokens="answer")
+    assert isinstance(found, Anatomy)
+    assert (found.left_out, found.loss.n) == (1, 3)
+    assert found.loss.estimate == pytest.approx(1.0)
+
+
+def test_match_has_its_exact_interval_and_its_n(whole: StudyFolder) -> None:
+    from scipy.stats import binomtest
+
+    for run in whole.runs:
+        match = explain(whole, run.run).match
+        assert isinstance(match, Value)
+        exact = binomtest(round(match.estimate * match.n), match.n).proportion_ci(0.95, method="exact")
+        assert (match.low, match.high) == pytest.approx((exact.low, exact.high), abs=1e-9)
+        assert match.n == 80
+
+
+def test_every_number_of_an_explanation_has_an_n_and_is_json(whole: StudyFolder) -> None:
+    def check(value: object) -> None:
+        if isinstance(value, dict):
+            if "estimate" in value:
+                assert value["n"] > 0
+                assert value["unit"]
+            for inner in value.values():
+                check(inner)
+        elif isinstance(value, list | tuple):
+            for inner in value:
+                check(inner)
+
+    for run in whole.runs:
+        found = asdict(explain(whole, run.run))
+        json.dumps(found, allow_nan=False)
+        check(found)
+
+
+def test_what_was_not_measured_is_absent_with_a_reason(whole: StudyFolder, planted) -> None:
+    assert isinstance(explain(whole, "plain.s0").all, Missing)
+    before = planted(progress=0.0, judged=False)
+    found = explain(before, "plain.s0")
+    assert (found.step, found.n) == (None, 0)
+    assert isinstance(found.match, Missing)
+    assert lines(found) == ["run plain.s0: no review yet: the run is at step 0, the review is at step 0"]
+
+
+def test_an_unknown_head_stays_in_the_excess_and_says_so(planted) -> None:
+    folder = planted(head_reason="its head has a bias", examples=5)
+    found = explain(folder, "plain.s0")
+    assert isinstance(found.answer, Anatomy)
+    assert [part.name for part in found.answer.parts] == ["data floor", "excess"]
+    assert any("its head has a bias" in line for line in lines(found))
+
+
+def test_bounds_hold_and_belong_to_universes_with_one_answer(whole: StudyFolder) -> None:
+    for run in whole.runs:
+        found = explain(whole, run.run)
+        if run.arm == "mixed":
+            assert isinstance(found.bounds, Missing)
+        else:
+            assert not isinstance(found.bounds, Missing)
+            assert isinstance(found.match, Value)
+            assert isinstance(found.match.high, float)
+            assert found.bounds.greedy <= found.match.high
+
+
+def test_a_run_that_is_not_planned_is_refused_by_name(whole: StudyFolder) -> None:
+    with pytest.raises(UsageError, match=r"no run 'other'.*plain\.s0"):
+        explain(whole, "other")
+
+
+def test_a_loss_below_its_floor_raises_an_alarm(whole: StudyFolder) -> None:
+    from dataclasses import replace
+
+    rng = np.random.default_rng(0)
+    rows = table([{role: (1.0 + 0.1 * rng.random(), 1.4, 2) for role in ROLES} for _ in range(50)])
+    found = explain(whole, "whole.s0")
+    assert alarms(found) == []
+    below = replace(found, answer=anatomy(whole, rows, arm="whole", tokens="answer"))
+    assert alarms(below)[0].startswith("ALARM: the loss on answer tokens is below its floor")
+
+
+def test_explaining_reads_and_writes_nothing(whole: StudyFolder) -> None:
+    before = {path: path.stat().st_mtime_ns for path in Path(whole.out).rglob("*")}
+    for run in whole.runs:
+        lines(explain(whole, run.run))
+    assert {path: path.stat().st_mtime_ns for path in Path(whole.out).rglob("*")} == before

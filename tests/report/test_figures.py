@@ -1,0 +1,92 @@
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from leonids.claims.predicates import PREDICATES
+from leonids.report import figures
+from leonids.report.corridors import predicted
+from leonids.report.figures import Drawing, overview
+from leonids.report.findings import Findings, gather
+from leonids.study.folder import StudyFolder
+
+EVERY_PREDICATE = """
+      - {id: Q1, says: so, measure: {metric: loss, arm: plain, versus: small, final: true}, expect: {differs: 0.1}}
+      - {id: Q2, says: so, measure: {metric: loss, arm: plain, versus: small, final: true},
+         expect: {ratio: {below: 0.9}}}
+      - {id: Q3, says: so, measure: {metric: loss, split: train, arm: plain, over: [10%, 90%]},
+         expect: {falls_after: {progress: 30%, by: 0.1}}}
+      - {id: Q4, says: so, measure: {metric: loss, arm: plain, over: [30%, 100%]}, expect: {plateaus: 0.1}}
+      - {id: Q5, says: so, measure: {metric: match, arm: plain, final: true}, expect: {order: [mixed, plain]}}
+      - {id: Q6, says: so, measure: {metric: match, split: test, arm: plain, final: true}, expect: {above: 1%}}
+      - {id: Q7, says: so, measure: {metric: loss, arm: plain, final: true}, expect: {below: 9}}
+"""
+
+
+@pytest.fixture(scope="module")
+def findings(whole: StudyFolder) -> Findings:
+    return gather(whole)
+
+
+@pytest.fixture(scope="module")
+def drawings(findings: Findings) -> tuple[Drawing, ...]:
+    return (*overview(findings), *predicted(findings))
+
+
+def test_every_figure_is_svg_that_runs_and_loads_nothing(drawings: tuple[Drawing, ...]) -> None:
+    for drawing in drawings:
+        for element in ElementTree.fromstring(drawing.svg).iter():
+            assert not str(element.tag).endswith(("script", "foreignObject", "image"))
+            for name, value in element.attrib.items():
+                assert not name.lower().startswith("on")
+                assert not name.endswith("href") or value.startswith("#")
+
+
+def test_figures_say_what_they_show_and_carry_no_date(drawings: tuple[Drawing, ...]) -> None:
+    for drawing in drawings:
+        assert drawing.alt
+        assert drawing.caption
+        assert b"<dc:date>" not in drawing.svg
+        assert b"Matplotlib v" not in drawing.svg
+
+
+def test_the_same_data_give_the_same_figures_under_anyones_settings(findings: Findings) -> None:
+    once = [figures.match(findings).svg, figures.arms(findings).svg]
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "black", "svg.hashsalt": "mine"}):
+        assert [figures.match(findings).svg, figures.arms(findings).svg] == once
+
+
+def test_drawing_leaves_a_users_settings_alone(findings: Findings) -> None:
+    with mpl.rc_context({"font.size": 13.0}):
+        figures.arms(findings)
+        assert mpl.rcParams["font.size"] == 13.0
+
+
+def test_bars_reach_the_measured_loss(findings: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached: list[float] = []
+    real = figures._stack
+
+    def spy(axis, bars):
+        reached.append(real(axis, bars))
+        tops = {at: sum(shares.values()) for at, shares in bars.items()}
+        assert reached[-1] == pytest.approx(max(tops.values()))
+        return reached[-1]
+
+    monkeypatch.setattr(figures, "_stack", spy)
+    figures.loss_over_floor(findings)
+    base = findings.checkpoints[0].explanations
+    plain = [found.answer.loss.estimate for found in base if found.arm == "plain"]  # type: ignore[union-attr]
+    assert reached[0] == pytest.approx(np.mean(plain))
+
+
+def test_every_predicate_has_its_panel_before_and_after_its_data(planted, planted_study: str) -> None:
+    marker = "questions:\n"
+    text = planted_study.replace(marker, EVERY_PREDICATE.strip("\n") + "\n" + marker)
+    for progress in (0.0, 1.0):
+        folder = planted(text=text, progress=progress, examples=5, where=f"at{progress}")
+        used = {prediction.expect.predicate for prediction in folder.study.predictions}
+        assert used == {row.name for row in PREDICATES}
+        sheets = predicted(gather(folder))
+        assert len(sheets) == 2
+        assert all(f"Q{number} " in sheets[0].alt + sheets[1].alt for number in range(1, 8))
