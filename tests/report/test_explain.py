@@ -158,6 +158,13 @@ def test_bounds_hold_and_belong_to_universes_with_one_answer(whole: StudyFolder)
             assert found.bounds.greedy <= found.match.high
 
 
+def test_a_bound_that_says_nothing_is_not_printed_as_zero(whole: StudyFolder) -> None:
+    found = explain(whole, "plain.s0", step=0)
+    assert not isinstance(found.bounds, Missing)
+    assert found.bounds.greedy == 0.0
+    assert any("nothing is sure of greedy match" in line for line in lines(found))
+
+
 def test_a_run_that_is_not_planned_is_refused_by_name(whole: StudyFolder) -> None:
     with pytest.raises(UsageError, match=r"no run 'other'.*plain\.s0"):
         explain(whole, "other")

@@ -46,7 +46,9 @@ def _panel(findings: Findings, axis: Axes, prediction: Prediction) -> None:
     axis.set_ylabel(_label(prediction), fontsize=7)
     for run in _runs(findings, prediction):
         for curve, look in _curves(findings, prediction, run):
-            shown, _ = thinned(curve)
+            # Predictions speak of training: the base's value before it would only squeeze the panel.
+            trained = curve.x > 0
+            shown, _ = thinned(Curve(curve.x[trained], curve.y[trained]))
             axis.plot(shown.x, scale * shown.y, **look)
     if verdict is not None and verdict.estimate is not None and prediction.expect.predicate in ON_THE_AXIS:
         low = verdict.estimate if verdict.low is None else verdict.low

@@ -254,9 +254,10 @@ def _bounds_line(bounds: Bounds | Missing) -> str:
     if isinstance(bounds, Missing):
         return f"no bound on match: {bounds.reason}"
     loss = bounds.answer_nats
+    greedy = f"at least {percent(bounds.greedy)} greedy" if bounds.greedy > 0 else "nothing is sure of greedy match"
     return (
-        f"an answer loss of {nats(loss.estimate)} nats an example ({interval(loss)}) means match of at least "
-        f"{percent(bounds.greedy)} greedy, {percent(bounds.sampled)} sampled"
+        f"an answer loss of {nats(loss.estimate)} nats an example ({interval(loss)}) bounds match: "
+        f"at least {percent(bounds.sampled)} sampled, {greedy}"
     )
 
 

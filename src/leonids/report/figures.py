@@ -113,7 +113,7 @@ def _loss_panel(findings: Findings, axis: Axes, arm: str) -> None:
             label = "training loss, raw" + (" (least and greatest of stretches)" if thin else "")
             axis.plot(shown.x, shown.y, color="#000000", linewidth=0.5, alpha=0.7, label=label, zorder=1)
             reach = reach or float(np.quantile(curve.y, 0.9))
-    axis.set_ylim(min(0.0, axis.get_ylim()[0]) if bars else 0.0, 1.45 * reach if reach > 0 else 1.0)
+    axis.set_ylim(min(0.0, axis.get_ylim()[0]) if bars else 0.0, 1.15 * reach if reach > 0 else 1.0)
 
 
 def _mean_shares(parts: Sequence[Anatomy]) -> dict[str, float]:
