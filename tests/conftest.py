@@ -30,7 +30,11 @@ def tiny_universe(*, formats: bool = False, conflict: float | None = None) -> Un
         FormatShare(share=0.7, format=AnswerFormat()),
         FormatShare(share=0.3, format=AnswerFormat(name="bare", before="", after="")),
     )
-    dial = None if conflict is None else Conflict(word="heavy", share=conflict, other=Threshold(property="weight", above=1))
+    dial = (
+        None
+        if conflict is None
+        else Conflict(word="heavy", share=conflict, other=Threshold(property="weight", above=1))
+    )
     return UniverseSpec(
         universe="tiny",
         version=1,

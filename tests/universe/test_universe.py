@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leonids.digest import keyed_random
@@ -59,6 +59,7 @@ def test_examples_do_not_depend_on_the_hash_seed_of_python() -> None:
     assert len(outputs) == 1
 
 
+@settings(max_examples=40)
 @given(index=INDEXES, poison=st.integers(0, 99))
 def test_randomness_comes_from_the_key_alone(index: int, poison: int) -> None:
     random.seed(poison)
@@ -68,6 +69,7 @@ def test_randomness_comes_from_the_key_alone(index: int, poison: int) -> None:
 
 
 @EVERY
+@settings(max_examples=40)
 @given(index=INDEXES, split=st.sampled_from(SPLITS))
 def test_a_text_has_exactly_the_derivation_that_wrote_it(name: str, index: int, split: str) -> None:
     example = UNIVERSES[name].example(split, 0, index)
@@ -75,6 +77,7 @@ def test_a_text_has_exactly_the_derivation_that_wrote_it(name: str, index: int, 
     assert [(task.meaning, emissions) for task, emissions in found] == [(example.meaning, example.trace)]
 
 
+@settings(max_examples=40)
 @given(index=st.integers(0, 500))
 def test_every_drawn_universe_is_unambiguous(index: int) -> None:
     universe = Universe(other_universe(7, index))
@@ -83,6 +86,7 @@ def test_every_drawn_universe_is_unambiguous(index: int) -> None:
 
 
 @EVERY
+@settings(max_examples=40)
 @given(index=INDEXES, split=st.sampled_from(SPLITS))
 def test_roles_cover_every_character_once(name: str, index: int, split: str) -> None:
     example = UNIVERSES[name].example(split, 0, index)
@@ -92,6 +96,7 @@ def test_roles_cover_every_character_once(name: str, index: int, split: str) -> 
     assert ends[-1] == len(example.prompt + example.completion)
 
 
+@settings(max_examples=40)
 @given(seed=st.integers(0, 9), index=INDEXES)
 def test_splits_share_no_meaning_for_any_seed(seed: int, index: int) -> None:
     bins = {"train": range(80), "validation": range(80, 90), "test": range(90, 100)}
@@ -99,6 +104,7 @@ def test_splits_share_no_meaning_for_any_seed(seed: int, index: int) -> None:
         assert bin_of(UNIVERSES["consistent"].example(split, seed, index).meaning) in bins[split]
 
 
+@settings(max_examples=40)
 @given(index=INDEXES, split=st.sampled_from(SPLITS))
 def test_arms_differ_in_their_dials_alone(index: int, split: str) -> None:
     prompts = {universe.example(split, 0, index).prompt for universe in UNIVERSES.values()}
@@ -112,6 +118,7 @@ def test_neighbouring_seeds_share_no_examples() -> None:
 
 
 @EVERY
+@settings(max_examples=40)
 @given(index=INDEXES)
 def test_the_oracle_gives_every_answer_its_share(name: str, index: int) -> None:
     example = UNIVERSES[name].example("train", 0, index)
@@ -120,13 +127,16 @@ def test_the_oracle_gives_every_answer_its_share(name: str, index: int) -> None:
 
 
 @EVERY
+@settings(max_examples=40)
 @given(index=INDEXES)
 def test_an_answer_reads_back_as_its_value(name: str, index: int) -> None:
     example = UNIVERSES[name].example("train", 0, index)
     assert UNIVERSES[name].parse_answer(example.completion) == example.answer
 
 
-@pytest.mark.parametrize("text", ["", "[", '{"result":true}', '{"result":[1]}', '{"answer":3}', '{"result":3', "result = ;"])
+@pytest.mark.parametrize(
+    "text", ["", "[", '{"result":true}', '{"result":[1]}', '{"answer":3}', '{"result":3', "result = ;"]
+)
 def test_what_is_not_in_a_format_has_no_value(text: str) -> None:
     assert UNIVERSES["disorder"].parse_answer(text) is None
 

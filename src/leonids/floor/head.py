@@ -31,7 +31,9 @@ class HeadFloor:
 
 def _targets(shares: Sequence[Mapping[int, float]], directions: Array) -> Array:
     """Return sum over tokens of q[token] * direction[token], ``[n, d]``."""
-    rows = [sum((share * directions[token] for token, share in q.items()), np.zeros(directions.shape[1])) for q in shares]
+    rows = [
+        sum((share * directions[token] for token, share in q.items()), np.zeros(directions.shape[1])) for q in shares
+    ]
     return np.stack(rows)
 
 
@@ -46,7 +48,8 @@ def _value_and_gradient(states: Array, directions: Array, targets: Array) -> tup
 
 def _onto_ball(states: Array, radius: float) -> Array:
     length = np.linalg.norm(states, axis=1, keepdims=True)
-    return states * np.minimum(1.0, radius / np.maximum(length, 1e-300))
+    inside: Array = states * np.minimum(1.0, radius / np.maximum(length, 1e-300))
+    return inside
 
 
 def _start(directions: Array, targets: Array, radius: float) -> Array:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Protocol, final
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
@@ -102,7 +103,7 @@ class OptionTable:
             prefix = tokens[:i]
             gone = math.fsum(weight for other, weight in taken if other[:i] == prefix)
             masses.append(self.mass[prefix] - gone)
-        costs = tuple(max(0.0, math.log(a / b)) for a, b in zip(masses, masses[1:], strict=False))
+        costs = tuple(max(0.0, math.log(a / b)) for a, b in pairwise(masses))
         return costs, max(0.0, math.log(masses[-1] / self.weights[option]))
 
     def goes_on_with(self, option: int, token: int) -> bool:
@@ -141,7 +142,7 @@ class TokenFloor:
 
     def _check(self, example: Example) -> None:
         for text in (example.prompt, example.completion):
-            ids, offsets = self._ids(text)
+            _, offsets = self._ids(text)
             covered = sum(end - start for start, end in offsets)
             if covered != len(text) or "".join(text[a:b] for a, b in offsets) != text:
                 raise FloorError(

@@ -47,7 +47,7 @@ class Plan:
         """Return the plan as JSON: the body of the ledger's first entry, from which everything can be judged again."""
         return {
             "study": self.study.model_dump(mode="json", exclude={"hypotheses", "questions"}),
-            "hypotheses": resolved({k: v for k, v in self.study.hypotheses.items()}),
+            "hypotheses": resolved(dict(self.study.hypotheses)),
             "questions": resolved(tuple(self.study.questions)),
             "scale": self.scale,
             "runs": [run.model_dump(mode="json") for run in self.runs],
@@ -66,7 +66,7 @@ def scale_of(study: StudySpec, choices: Choices) -> tuple[str, ScaleSpec]:
             raise UsageError(
                 f"study {study.study!r} has no scale {choices.scale!r}", rule=f"it has {', '.join(study.scales)}"
             )
-        return choices.scale, study.scales[choices.scale]  # type: ignore[index]
+        return choices.scale, study.scales[choices.scale]
     for name, scale in study.scales.items():
         if scale.base == choices.base:
             return name, scale

@@ -11,7 +11,6 @@ from leonids.spec import AdapterSpec
 from leonids.train.adapters import CONFIG, load_into, read_adapter
 from leonids.train.bases import load_base
 from leonids.train.bodies import Body
-from leonids.train.bodies import Body
 from leonids.train.data import Stream
 from leonids.train.evaluate import Engine, held_out, teacher_forced
 from leonids.train.probe import add_totals

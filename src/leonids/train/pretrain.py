@@ -35,7 +35,7 @@ ROUND_TOKENS = 16
 class Recipe:
     """Everything that decides nano's bytes, besides the code and the machine's rounding."""
 
-    steps: int = 3800
+    steps: int = 3000
     batch_size: int = 32
     lr: float = 2e-3
     warmup_steps: int = 200
@@ -85,7 +85,7 @@ class Episodes(IterableDataset):  # type: ignore[type-arg]
         self._start = start
 
     def _row(self, tokenizer: Tokenizer, index: int) -> tuple[list[int], list[float]]:
-        end = tokenizer.token_to_id(END)
+        end = int(tokenizer.token_to_id(END) or 0)
         ids, weights = [end], [0.0]
         for prompt, answer in episode(self._recipe.seed, index):
             prompt_ids, answer_ids = tokenizer.encode(prompt).ids, [*tokenizer.encode(answer).ids, end]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import final
 
 from leonids.errors import SpecError
@@ -12,7 +13,7 @@ from leonids.universe.blueprint import Catalog, Stated, Threshold
 LEXICAL: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("starts_with_vowel", lambda word: word[0] in "aeiou"),
     ("ends_with_vowel", lambda word: word[-1] in "aeiou"),
-    ("double_letter", lambda word: any(a == b for a, b in zip(word, word[1:], strict=False))),
+    ("double_letter", lambda word: any(a == b for a, b in pairwise(word))),
 )
 """Properties that the spelling decides. To add one, add a row."""
 

@@ -133,7 +133,7 @@ class Sample:
 
 
 @final
-class Branch(Exception):  # noqa: N818 - control flow between an interpreter and its driver, never an error
+class Branch(Exception):
     """Raised by ``Replay`` and ``Reading`` where the next choice is open; carries the possible options."""
 
     def __init__(self, options: tuple[int, ...]) -> None:
@@ -176,7 +176,7 @@ class Replay:
 
 
 @final
-class Dead(Exception):  # noqa: N818 - control flow: this derivation cannot write the text
+class Dead(Exception):
     """Raised by ``Reading`` when the text is not what the program would write."""
 
 

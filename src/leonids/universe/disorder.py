@@ -11,8 +11,8 @@ from typing import final
 
 from leonids.errors import SpecError
 from leonids.universe.blueprint import AnswerFormat, Threshold, UniverseSpec
-from leonids.universe.chance import Chance, Site, enumerate_all
 from leonids.universe.catalog import Things
+from leonids.universe.chance import Chance, Site, enumerate_all
 from leonids.universe.program import Task, evaluate
 from leonids.universe.render import answer_text
 from leonids.universe.skills import Meanings, Value
@@ -79,4 +79,3 @@ class Answers:
         for written, replay in enumerate_all(lambda chance: self.write(chance, task)):
             shares[written.text] = shares.get(written.text, 0.0) + math.exp(-replay.nats)
         return shares
-

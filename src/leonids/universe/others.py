@@ -33,13 +33,53 @@ FILTER_VALUE = (
     "choose {value} ones",
     "pick what is {value}",
 )
-FILTER_VOWEL = ("only names on a vowel", "take what begins with a vowel", "select vowel words", "choose those with a vowel at the start")
+FILTER_VOWEL = (
+    "only names on a vowel",
+    "take what begins with a vowel",
+    "select vowel words",
+    "choose those with a vowel at the start",
+)
 FILTER_DOUBLE = ("only double letters", "take what has a double letter", "select words with double letters")
-FILTER_OVER = ("only {p} over {k}", "keep {p} over {k}", "take what has {p} over {k}", "select {p} above {k}", "choose {p} more than {k}")
-SORT = ("order by {p}", "rank by {p}", "arrange by {p}", "put in order of {p}", "line up by {p}", "sort from low {p} to high")
-COUNT = ("how many", "give the number of things", "tell how many there are", "return the count", "say the amount", "count the things")
-SUM = ("add up the {p}", "total {p}", "give the {p} of all", "return the sum of {p}", "say the {p} together", "sum all {p}")
-NAMES = ("name all", "give the names", "which are these", "return the words", "say all names", "list what they are", "tell them")
+FILTER_OVER = (
+    "only {p} over {k}",
+    "keep {p} over {k}",
+    "take what has {p} over {k}",
+    "select {p} above {k}",
+    "choose {p} more than {k}",
+)
+SORT = (
+    "order by {p}",
+    "rank by {p}",
+    "arrange by {p}",
+    "put in order of {p}",
+    "line up by {p}",
+    "sort from low {p} to high",
+)
+COUNT = (
+    "how many",
+    "give the number of things",
+    "tell how many there are",
+    "return the count",
+    "say the amount",
+    "count the things",
+)
+SUM = (
+    "add up the {p}",
+    "total {p}",
+    "give the {p} of all",
+    "return the sum of {p}",
+    "say the {p} together",
+    "sum all {p}",
+)
+NAMES = (
+    "name all",
+    "give the names",
+    "which are these",
+    "return the words",
+    "say all names",
+    "list what they are",
+    "tell them",
+)
 INTROS = ("list:", "things:", "given:", "here are", "stock:", "we have", "items are")
 THENS = (" and", "; next", ", next", ". after that", " and then")
 ENDS = ("\n", " ->\n", ":\n", " =\n", "?\n")
@@ -94,7 +134,9 @@ def _answer(draw: Draw) -> AnswerFormat:
     )
 
 
-def _wording(draw: Draw, number: str, words: dict[str, int], stated: Sequence[Stated], lexical: Sequence[str]) -> dict[str, str]:
+def _wording(
+    draw: Draw, number: str, words: dict[str, int], stated: Sequence[Stated], lexical: Sequence[str]
+) -> dict[str, str]:
     filters = draw.one(FILTER_VALUE)
     over = draw.one(FILTER_OVER).replace("{p}", number)
     wording = {f"filter.{s.name}": filters for s in stated if s.values}

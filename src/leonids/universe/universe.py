@@ -69,7 +69,8 @@ class Universe:
         self._value_sites = tuple(self._value_site(attribute) for attribute in spec.layout.attributes)
         stops = stop_chances(spec.items)
         self._more_sites = {
-            count: site(f"more{count}", {spec.layout.last: stop, spec.layout.more: 1 - stop}) for count, stop in stops.items()
+            count: site(f"more{count}", {spec.layout.last: stop, spec.layout.more: 1 - stop})
+            for count, stop in stops.items()
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -209,4 +210,3 @@ def _keys_as_text(value: Any) -> Json:
     if isinstance(value, list | tuple):
         return [_keys_as_text(inner) for inner in value]
     return value  # type: ignore[no-any-return]
-

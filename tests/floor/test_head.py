@@ -1,0 +1,77 @@
+"""The head's floor is certified: the true least loss lies in the interval, and nano's answers are not held up by it."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from leonids.floor.base_files import find_base, read_head, read_tokenizer
+from leonids.floor.head import head_floor
+from leonids.floor.tokens import TokenFloor
+from leonids.spec import load_universe
+from leonids.study.floors import head_report, tokenizer_of
+from leonids.universe.universe import Universe
+
+
+def least_loss(matrix: np.ndarray, gain: np.ndarray, shares: dict[int, float]) -> float:
+    """The least cross-entropy by a general solver, from several starts."""
+    directions = matrix * gain
+    d = len(gain)
+
+    def loss(state: np.ndarray) -> float:
+        logits = directions @ state
+        top = logits.max()
+        return float(top + np.log(np.exp(logits - top).sum()) - sum(q * logits[t] for t, q in shares.items()))
+
+    ball = {"type": "ineq", "fun": lambda state: d - state @ state}
+    starts = np.random.default_rng(1).normal(size=(4, d))
+    return min(minimize(loss, start, constraints=[ball], options={"maxiter": 500}).fun for start in starts)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_interval_holds_the_least_loss(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    matrix = generator.normal(size=(30, 6)) * generator.uniform(0.2, 2.0)
+    matrix[1] = matrix[0] + 0.01 * generator.normal(size=6)
+    gain = generator.uniform(0.5, 1.5, size=6)
+    targets = [{0: 1.0}, {7: 1.0}, {3: 0.7, 4: 0.3}, {0: 0.5, 1: 0.5}]
+    found = head_floor(matrix, gain, targets, tolerance_nats=1e-5)
+    for low, high, shares in zip(found.low, found.high, targets, strict=True):
+        truth = least_loss(matrix, gain, shares)
+        assert low - 1e-6 <= truth <= high + 1e-5
+        assert high - low <= 1e-5
+
+
+def test_collapsed_tokens_have_a_floor_and_separated_ones_have_none() -> None:
+    generator = np.random.default_rng(0)
+    matrix = generator.normal(size=(200, 64))
+    collapsed = matrix.copy()
+    collapsed[:4] = matrix[0] + 1e-3 * generator.normal(size=(4, 64))
+    gain = np.ones(64)
+    assert head_floor(matrix, gain, [{0: 1.0}]).high[0] < 1e-3
+    # Four tokens that the head cannot tell apart: at best each gets a quarter.
+    assert head_floor(collapsed, gain, [{0: 1.0}]).low[0] == pytest.approx(np.log(4), abs=0.1)
+
+
+def test_no_state_on_the_ball_beats_the_floor() -> None:
+    generator = np.random.default_rng(5)
+    matrix, gain = generator.normal(size=(50, 8)), generator.uniform(0.5, 2, size=8)
+    low = head_floor(matrix, gain, [{9: 1.0}]).low[0]
+    states = generator.normal(size=(5000, 8))
+    states *= np.sqrt(8) / np.linalg.norm(states, axis=1, keepdims=True)
+    logits = states @ (matrix * gain).T
+    losses = np.log(np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)) + logits.max(axis=1) - logits[:, 9]
+    assert losses.min() >= low
+
+
+@pytest.mark.parametrize("name", ["consistent", "formats", "conflict", "disorder"])
+def test_the_shipped_bases_head_holds_up_no_answer_of_the_shipped_universes(name: str) -> None:
+    universe = Universe(load_universe(name))
+    report = head_report(universe, TokenFloor(universe, tokenizer_of("nano")), "nano")
+    assert report.within_nats <= 1e-4
+    assert max(report.nats.values()) < 0.01
+
+
+def test_the_head_is_read_as_the_model_computes_with_it() -> None:
+    head = read_head(find_base("nano"))
+    vocabulary = read_tokenizer(find_base("nano")).get_vocab_size()
+    assert head.weight.shape == (vocabulary, len(head.gain))
