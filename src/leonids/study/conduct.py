@@ -13,7 +13,7 @@ from leonids.launch import launch
 from leonids.ledger.chain import Ledger, read_entries
 from leonids.ledger.lines import LEDGER
 from leonids.records import Verdict
-from leonids.study.floors import ArmFloors, arm_floors
+from leonids.study.floors import ArmFloors, floors_by_arm
 from leonids.study.folder import FLOORS, PLAN, FolderEvidence, StudyFolder, note_about
 from leonids.study.plan import Plan
 from leonids.study.progress import Progress, RunProgress
@@ -64,8 +64,7 @@ def register(plan: Plan, out: Path, *, resume: bool = False) -> Ledger:
 
 def floors_of(plan: Plan) -> dict[str, ArmFloors]:
     """Return the floors of every arm of a plan."""
-    first = {run.arm: run for run in reversed(plan.runs)}
-    return {arm: arm_floors(first[arm]) for arm in plan.arms}
+    return floors_by_arm(plan.runs)
 
 
 def plain(value: Any) -> Json:

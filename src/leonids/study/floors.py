@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
@@ -96,12 +96,21 @@ def head_report(universe: Universe, floor: TokenFloor, base: str, *, examples: i
     )
 
 
-def arm_floors(run: RunSpec) -> ArmFloors:
-    """Return the floors of the arm that ``run`` belongs to."""
-    universe = Universe(run.universe)
-    floor = TokenFloor(universe, tokenizer_of(run.base))
-    reports = {
-        tokens: survey(universe, floor, tokens=tokens, tokenizer=run.base, n=SURVEY_EXAMPLES)
-        for tokens in ("all", "answer")
-    }
-    return ArmFloors(run.arm, reports["all"], reports["answer"], head_report(universe, floor, run.base))
+def floors_by_arm(runs: Sequence[RunSpec]) -> dict[str, ArmFloors]:
+    """Return the floors of every arm of ``runs``. Arms of one universe and base share the computation."""
+    computed: dict[tuple[str, str], tuple[FloorReport, FloorReport, HeadReport]] = {}
+    found: dict[str, ArmFloors] = {}
+    for run in runs:
+        if run.arm in found:
+            continue
+        universe = Universe(run.universe)
+        key = (universe.digest, run.base)
+        if key not in computed:
+            floor = TokenFloor(universe, tokenizer_of(run.base))
+            everything, answer = (
+                survey(universe, floor, tokens=tokens, tokenizer=run.base, n=SURVEY_EXAMPLES)
+                for tokens in ("all", "answer")
+            )
+            computed[key] = everything, answer, head_report(universe, floor, run.base)
+        found[run.arm] = ArmFloors(run.arm, *computed[key])
+    return found
