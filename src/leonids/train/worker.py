@@ -82,6 +82,9 @@ def follow_parent() -> None:
 
 def train(work: PassSpec) -> None:
     """Train a pass in this process."""
+    # Threads that wait by spinning make a step twenty times slower as soon as another process wants the cores. The
+    # OpenMP library reads this once, when torch loads it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch  # noqa: PLC0415
     from transformers.utils import logging  # noqa: PLC0415
 
