@@ -1,10 +1,15 @@
-"""What every test shares: how hypothesis searches. Fixtures live beside the tests that use them."""
+"""What tests of several rooms share: how hypothesis searches, a tiny universe, a tiny base."""
 
+import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from leonids.universe.blueprint import (
     AnswerFormat,
@@ -63,3 +68,54 @@ def tiny_universe(*, formats: bool = False, conflict: float | None = None) -> Un
 def make_tiny() -> Callable[..., UniverseSpec]:
     """The maker of a universe of which every text can be written down; its dials are off unless asked for."""
     return tiny_universe
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random Llama of one layer and 16 channels that reads bytes; written without torch."""
+    folder = tmp_path_factory.mktemp("base") / "tiny"
+    folder.mkdir()
+    write_tiny_base(folder)
+    return folder
+
+
+def write_tiny_base(folder: Path, *, width: int = 16, inner: int = 24) -> None:
+    """Write a base's configuration, tokenizer and weights into a folder."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={"<|end|>": 0} | {c: i for i, c in enumerate(letters, 1)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    vocab = len(letters) + 1
+    config = {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "vocab_size": vocab,
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 1024,
+        "tie_word_embeddings": True,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "dtype": "float32",
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    shapes = {
+        "self_attn.q_proj": (width, width),
+        "self_attn.k_proj": (width // 2, width),
+        "self_attn.v_proj": (width // 2, width),
+        "self_attn.o_proj": (width, width),
+        "mlp.gate_proj": (inner, width),
+        "mlp.up_proj": (inner, width),
+        "mlp.down_proj": (width, inner),
+    }
+    random = np.random.default_rng(0)
+    draw = lambda shape: random.normal(0, 0.2, shape).astype(np.float32)  # noqa: E731
+    weights = {f"model.layers.0.{name}.weight": draw(shape) for name, shape in shapes.items()}
+    weights["model.embed_tokens.weight"] = draw((vocab, width))
+    for name in ("model.norm", "model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm"):
+        weights[f"{name}.weight"] = np.ones(width, dtype=np.float32)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

@@ -5,21 +5,22 @@ dependency; ``judge --gate``: 10 refuted, 11 inconclusive, 12 not due, 13 void; 
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from leonids.errors import LeonidsError, MissingDependency, UsageError
+from leonids.errors import LeonidsError, MissingDependency, OutputError, UsageError
 
 app = typer.Typer(
     name="leonids",
-    help="What is this fine-tuning run really telling me?",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 bases_app = typer.Typer(help="List the bases that have a name, or fetch one.", rich_markup_mode=None)
 app.add_typer(bases_app, name="bases")
@@ -45,9 +46,8 @@ def put(value: Any) -> None:
 def _share(text: str | None) -> float | None:
     if text is None:
         return None
-    number = text.removesuffix("%")
     try:
-        share = float(number) / (100 if text.endswith("%") else 1)
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         share = -1.0
     if not 0 < share <= 1:
@@ -55,9 +55,32 @@ def _share(text: str | None) -> float | None:
     return share
 
 
+def _quiet() -> None:
+    """Keep libraries' bars and advice out of this process's messages; what they raise still comes out."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+
+def _version(*, asked: bool) -> None:
+    if asked:
+        from leonids import __version__
+
+        typer.echo(f"leonids {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=lambda asked: _version(asked=asked), help="Say which.")
+    ] = False,
+) -> None:
+    """What is this fine-tuning run really telling me?"""
+
+
 @app.command()
 def demo(out: Out = Path("demo")) -> None:
-    """Run the study `smoke` end to end, then say where to look."""
+    """Run the study `smoke` end to end."""
     from leonids.report.conclude import run_study
 
     run_study("smoke", out=out, resume=(out / "ledger.jsonl").is_file())
@@ -70,16 +93,16 @@ def run(
     base: Annotated[str | None, typer.Option(help="A base: a name, a folder or a Hugging Face id.")] = None,
     arms: Annotated[str | None, typer.Option(help="Only these arms, separated by commas.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps of each run.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for everything that is written.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; runs/STUDY if absent.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that was stopped.")] = False,
 ) -> None:
-    """Register a study's predictions, train its arms, judge at each review, write the report."""
+    """Lock a study's predictions, train, judge, report."""
     from leonids.report.conclude import run_study
     from leonids.study.plan import Choices
 
     chosen = tuple(arm.strip() for arm in arms.split(",") if arm.strip()) if arms is not None else None
     choices = Choices(scale=scale, base=base, arms=chosen, steps=steps)
-    run_study(study, out=out or Path("runs") / Path(study).name.removesuffix(".yaml"), resume=resume, choices=choices)
+    run_study(study, out=out, resume=resume, choices=choices)
 
 
 @app.command()
@@ -103,7 +126,10 @@ def sample(
     floor: Annotated[str | None, typer.Option(help="Add floors per token of this base's tokenizer.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="A JSONL file instead of stdout.")] = None,
 ) -> None:
-    """Write examples of a universe as JSONL: prompt, completion, answer, roles, nats, tags."""
+    """Write examples of a universe as JSONL.
+
+    Each line has prompt, completion, answer, roles, nats and tags; with --floor its tokens and their floors.
+    """
     from leonids.report.sampling import write_examples
 
     write_examples(universe, n=n, split=split, seed=seed, tokenizer=floor, out=out)
@@ -117,7 +143,10 @@ def floor(
     tokens: Annotated[str, typer.Option(help="all or answer.")] = "answer",
     as_json: Json = False,
 ) -> None:
-    """Say what no model can beat: the floor and the ceiling of a universe, and of a base's frozen head."""
+    """Say what no model can beat on a universe.
+
+    The floor of its loss, the ceiling of its match, and with --base what that base's frozen head cannot say.
+    """
     from leonids.report.floors import floor_lines, floor_of
 
     report = floor_of(universe, tokenizer=tokenizer or base or "nano", base=base, tokens=tokens)
@@ -134,7 +163,10 @@ def judge(
     gate: Annotated[bool, typer.Option("--gate", help="Exit 10-13 for the worst verdict.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Judge a folder's predictions from its files and print the verdicts. Writes nothing."""
+    """Judge a folder's predictions; write nothing.
+
+    With --gate: 10 refuted, 11 inconclusive, 12 not due, 13 void, the first of them that occurs.
+    """
     from leonids.report.tables import print_verdicts
     from leonids.study.conduct import judge_folder, verdict_json
     from leonids.study.folder import StudyFolder
@@ -145,7 +177,7 @@ def judge(
     if as_json:
         put([verdict_json(verdict) for verdict in verdicts])
     else:
-        print_verdicts(verdicts)
+        print_verdicts(verdicts, predictions=study.study.predictions)
     if gate:
         codes = [GATE[verdict.word] for verdict in verdicts if verdict.word in GATE]
         raise typer.Exit(min(codes, default=0))
@@ -153,7 +185,7 @@ def judge(
 
 @app.command()
 def lint(reference: Annotated[str, typer.Argument(help="A study or a universe.")], as_json: Json = False) -> None:
-    """Say what is wrong with a study's predictions, or with a universe, before anything runs."""
+    """Say what is wrong with a study or a universe."""
     from leonids.report.linting import lint_reference
 
     findings = lint_reference(reference)
@@ -169,25 +201,28 @@ def lint(reference: Annotated[str, typer.Argument(help="A study or a universe.")
 def verify(
     folder: Folder,
     rederive: Annotated[bool, typer.Option("--rederive", help="Judge again and compare every byte.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="First remove a last ledger line that a crash left half-written.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check that a folder is what was written, and say what that does not prove."""
+    """Check that a folder is what was written.
+
+    It says what that proves and what not. Exit 3 where something is broken, with the place.
+    """
     from dataclasses import asdict
 
-    from leonids.ledger.verify import verify as check
+    from leonids.report.checking import check, mend
 
-    report = check(folder)
-    problems = [f"{problem.place}: {problem.what}" for problem in report.problems]
-    if rederive and not problems:
-        from leonids.study.rederive import differences
-
-        problems += differences(folder)
+    if repair:
+        say(mend(folder))
+    report, problems = check(folder, rederive=rederive)
     if as_json:
         put(asdict(report) | {"problems": problems})
     else:
         typer.echo("\n".join(report.lines()))
-        if rederive and not report.problems:
-            typer.echo("\n".join(problems) or "checked  every verdict follows from the files, byte for byte")
+    if rederive and not report.problems and not as_json:
+        typer.echo("\n".join(f"BROKEN   {p}" for p in problems) or "checked  each verdict follows from the files")
     if problems:
         raise typer.Exit(3)
 
@@ -198,7 +233,7 @@ def explain(
     run_name: Annotated[str | None, typer.Option("--run", help="One run instead of all.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say where a run's loss comes from: floor, head, excess by role, match, confidence."""
+    """Say where a run's loss comes from."""
     from dataclasses import asdict
 
     from leonids.report.explain import explain as explain_run
@@ -220,7 +255,10 @@ def explain(
 def report(
     folder: Folder, html: Annotated[bool, typer.Option("--html", help="One self-contained HTML file too.")] = False
 ) -> None:
-    """Write the observation document of a folder; words outside its markers stay as they are."""
+    """Write the observation document of a folder.
+
+    Words outside its markers stay as they are.
+    """
     from leonids.report.document import write_report
 
     typer.echo(str(write_report(folder, html=html)))
@@ -233,21 +271,22 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
 ) -> None:
     """Train one run without predictions."""
-    from leonids.study.single import train_single
+    from leonids.report.conclude import train_run
 
-    typer.echo(str(train_single(run_file, out=out, resume=resume)))
+    train_run(run_file, out=out, resume=resume)
 
 
 @app.command(name="eval")
 def evaluate(
-    adapter: Annotated[Path, typer.Argument(help="An adapter folder in PEFT's format.")],
+    adapter: Annotated[Path, typer.Argument(help="An adapter folder in PEFT's format, or a base's name.")],
     universe: Annotated[str, typer.Option(help="A shipped universe's name, or a YAML file.")],
     split: Annotated[str, typer.Option(help="validation or test.")] = "test",
     n: Annotated[int, typer.Option("-n", min=1, help="How many examples.")] = 500,
     base: Annotated[str | None, typer.Option(help="The base, where the adapter does not say.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure an adapter (or, given a base's name, the base itself) on held-out examples of a universe."""
+    """Measure an adapter, or a bare base, on a universe."""
+    _quiet()
     from leonids.study.single import evaluate_adapter
 
     found = evaluate_adapter(adapter, universe=universe, split=split, n=n, base=base)
@@ -262,7 +301,11 @@ def pretrain(
     out: Out = Path("nano"),
     steps: Annotated[int | None, typer.Option(min=1, help="Fewer or more steps than the recipe.")] = None,
 ) -> None:
-    """Train the shipped base anew by its recipe. Goes on where it was stopped."""
+    """Train the shipped base anew by its recipe.
+
+    It goes on where it was stopped.
+    """
+    _quiet()
     from dataclasses import replace
 
     from leonids.train.pretrain import Recipe
@@ -274,7 +317,7 @@ def pretrain(
 
 @bases_app.callback(invoke_without_command=True)
 def bases(context: typer.Context) -> None:
-    """List the bases that have a name."""
+    """List the bases that have a name, or fetch one."""
     if context.invoked_subcommand is None:
         from leonids.floor.base_files import BASES
 
@@ -285,6 +328,7 @@ def bases(context: typer.Context) -> None:
 @bases_app.command(name="get")
 def bases_get(name: Annotated[str, typer.Argument(help="The base to fetch.")]) -> None:
     """Fetch a base once; afterwards it works offline."""
+    _quiet()
     from leonids.train.bases import get_base
 
     typer.echo(str(get_base(name)))
@@ -292,17 +336,15 @@ def bases_get(name: Annotated[str, typer.Argument(help="The base to fetch.")]) -
 
 @app.command()
 def doctor() -> None:
-    """Say what is installed, what is missing, and what this machine has."""
+    """Say what is installed and what is missing."""
     from leonids.report.doctor import report_lines
 
     typer.echo("\n".join(report_lines()))
 
 
 def _missing(error: ModuleNotFoundError) -> LeonidsError:
-    extra = {"matplotlib": "report", "markdown_it": "web"}.get((error.name or "").split(".")[0], "train")
-    return MissingDependency(
-        f"the package {error.name!r} is not installed", way_out=f"pip install 'leonids[{extra}]'"
-    )
+    extra = {"matplotlib": "report", "markdown_it": "report"}.get((error.name or "").split(".")[0], "train")
+    return MissingDependency(f"the package {error.name!r} is not installed", way_out=f"pip install 'leonids[{extra}]'")
 
 
 def _fail(error: LeonidsError) -> NoReturn:
@@ -310,18 +352,34 @@ def _fail(error: LeonidsError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
+def _unwritable(error: OSError) -> OutputError:
+    """Return the error for an operating system's refusal that no room foresaw: a full stdout, say."""
+    # What Python still holds for stdout would fail once more when it exits, with a traceback.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    where = error.filename or "the output"
+    return OutputError(f"{where} ({error.strerror or error})", rule="the system refused to read or write it")
+
+
 def main() -> None:
     """Run the command line: the one place where errors become exit codes."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except LeonidsError as error:
         _fail(error)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "leonids":
             raise
         _fail(_missing(error))
+    except BrokenPipeError:
+        # The reader has what it wanted, as in `leonids sample consistent | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _fail(_unwritable(error))
     except KeyboardInterrupt:
-        say("stopped")
         sys.exit(130)
 
 

@@ -6,23 +6,49 @@ page can be killed, a worker can be killed, and what was written stays.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import final
 
-from leonids.errors import OutputError, RunFailed
+from leonids.errors import MissingDependency, OutputError, RunFailed
+from leonids.ledger.chain import read_entries
+from leonids.ledger.disk import make_folder, write_whole
+from leonids.ledger.runs import run_state
 from leonids.spec import RunSpec
 from leonids.train.passes import plan_passes
+from leonids.train.worker import INTERRUPTED, PARENT
 
 TICK_S = 0.25
 GRACE_S = 120.0
 """How long workers may take to write their checkpoints after an interrupt."""
+
+PASSES = "passes"
+NEEDED = ("torch", "transformers", "peft")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Runs that are trained in one process with ``threads`` threads, by the back end of that name."""
+
+    runs: tuple[RunSpec, ...]
+    threads: int
+    backend: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its runs; the first one names its file."""
+        return tuple(run.run for run in self.runs)
 
 
 @final
@@ -40,94 +66,158 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def check_installed() -> None:
+    """Raise ``MissingDependency`` where training cannot work, before anything is written."""
+    for name in NEEDED:
+        if find_spec(name) is None:
+            raise MissingDependency(
+                f"the package {name!r} is not installed",
+                rule="training needs it",
+                way_out="pip install 'leonids[train]'",
+            )
+
+
 def launch(
     runs: Sequence[RunSpec], *, out: Path, resume: bool, tick: Callable[[], None], backend: str = "native"
 ) -> None:
     """Train ``runs``, one process a core where there are passes enough, and call ``tick`` while they work.
 
+    A resumed study keeps the passes and threads that it began with, whatever machine it goes on on: another
+    grouping would round differently. Passes whose runs have all ended are left alone.
+
     Raises ``RunFailed`` with a worker's own message when one fails (the others write a checkpoint and stop), and
-    ``KeyboardInterrupt`` after an interrupt, once every worker has written its checkpoint.
+    ``KeyboardInterrupt`` after an interrupt or SIGTERM, once every worker has written its checkpoint.
     """
-    workers = min(cores(), len(runs))
-    passes = plan_passes(runs, workers=workers)
-    threads = max(1, cores() // max(1, min(len(passes), cores())))
-    waiting = [_write_pass(pass_runs, out=out, resume=resume, backend=backend, threads=threads) for pass_runs in passes]
+    passes = (_kept(runs, out=out) if resume else ()) or _planned(runs, backend)
+    entries = read_entries(out)
+    ended = {run.run for run in runs if run_state(entries, run.run) == "finished"}
+    waiting = [one for one in passes if not (resume and ended.issuperset(one.names))]
+    files = {one.names: _write(one, out=out, resume=resume) for one in waiting}
     running: list[Worker] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                running.append(_start(*waiting.pop(0), threads=threads))
-            time.sleep(TICK_S)
+    with _terminated_as_interrupted():
+        try:
+            while waiting or running:
+                while waiting and len(running) < min(cores(), len(runs)):
+                    running.append(_start(waiting[0], files[waiting[0].names]))
+                    waiting.pop(0)
+                time.sleep(TICK_S)
+                tick()
+                for worker in [w for w in running if w.process.poll() is not None]:
+                    running.remove(worker)
+                    _check(worker)
             tick()
-            for worker in [w for w in running if w.process.poll() is not None]:
-                running.remove(worker)
-                _check(worker)
-        tick()
-    finally:
-        _stop(running)
+        finally:
+            _stop(running)
 
 
-def _write_pass(
-    runs: Sequence[RunSpec], *, out: Path, resume: bool, backend: str, threads: int
-) -> tuple[Path, tuple[str, ...]]:
-    folder = out / "passes"
-    names = tuple(run.run for run in runs)
+def _planned(runs: Sequence[RunSpec], backend: str) -> tuple[Pass, ...]:
+    passes = plan_passes(runs, workers=min(cores(), len(runs)))
+    threads = max(1, cores() // max(1, min(len(passes), cores())))
+    return tuple(Pass(one, threads, backend) for one in passes)
+
+
+def _kept(runs: Sequence[RunSpec], *, out: Path) -> tuple[Pass, ...]:
+    """Return the passes that the files in the folder name, or none where they do not name exactly these runs."""
+    known = {run.run: run for run in runs}
+    passes = []
+    for path in sorted((out / PASSES).glob("*.json")):
+        try:
+            body = json.loads(path.read_text(encoding="utf-8"))
+            own = tuple(known[run["run"]] for run in body["runs"])
+            passes.append(Pass(own, int(body["threads"]), str(body["backend"])))
+        except (OSError, ValueError, KeyError, TypeError):
+            # Not a file of these runs: the grouping is planned anew.
+            return ()
+    names = [name for one in passes for name in one.names]
+    return tuple(passes) if sorted(names) == sorted(known) else ()
+
+
+def _write(one: Pass, *, out: Path, resume: bool) -> Path:
     body = {
-        "backend": backend,
+        "backend": one.backend,
         "out": str(out.resolve()),
         "resume": resume,
-        "threads": threads,
-        "runs": [run.model_dump(mode="json") for run in runs],
+        "threads": one.threads,
+        "runs": [run.model_dump(mode="json") for run in one.runs],
     }
-    try:
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{names[0]}.json"
-        path.write_text(json.dumps(body), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {folder} ({error.strerror})", way_out="free the disk or choose --out") from None
-    return path, names
+    make_folder(out / PASSES)
+    path = out / PASSES / f"{one.names[0]}.json"
+    write_whole(path, json.dumps(body).encode())
+    return path
 
 
-def _start(path: Path, runs: tuple[str, ...], *, threads: int) -> Worker:
+def _start(one: Pass, path: Path) -> Worker:
     environment = dict(os.environ)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        environment[name] = str(threads)
-    environment["LEONIDS_PARENT"] = str(os.getpid())
+        environment[name] = str(one.threads)
+    environment[PARENT] = str(os.getpid())
     log = path.with_suffix(".log")
-    with ExitStack() as stack:
-        handle = stack.enter_context(log.open("wb"))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "leonids.train.worker", str(path)],
-            stdin=subprocess.DEVNULL,
-            stdout=handle,
-            stderr=handle,
-            env=environment,
-        )
-    return Worker(process, log, runs)
+    try:
+        with log.open("wb") as handle:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "leonids.train.worker", str(path)],
+                stdin=subprocess.DEVNULL,
+                stdout=handle,
+                stderr=handle,
+                env=environment,
+                # Ctrl-C reaches every process of a terminal's group: a worker would be told twice, and the second
+                # time ends it before its checkpoint is written. In a session of its own it is told by us, once.
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise OutputError(f"cannot start a worker with {log} ({error.strerror})", way_out="free the disk") from None
+    return Worker(process, log, one.names)
 
 
 def _check(worker: Worker) -> None:
+    """Raise what a worker that ended had to say, if it did not end well."""
     code = worker.process.returncode
     if code == 0:
         return
-    lines = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    last = lines[-1] if lines else "it said nothing"
-    if code < 0:
-        last = f"the process of {', '.join(worker.runs)} was ended by signal {-code} ({signal.Signals(-code).name})"
-    if code in (130, -signal.SIGINT):
+    if code in (INTERRUPTED, -signal.SIGINT):
         raise KeyboardInterrupt
-    raise RunFailed(last.removeprefix("error: "), exit_code=code if 0 < code < 5 else 1)
+    names = ", ".join(worker.runs)
+    if code < 0:
+        raise RunFailed(f"the process of {names} was ended by signal {-code} ({signal.Signals(-code).name})")
+    said = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    if not said:
+        free_mib = shutil.disk_usage(worker.log.parent).free >> 20
+        raise RunFailed(f"the process of {names} ended with {code} and no word ({free_mib} MiB of disk are free)")
+    more = f" (all that it said: {worker.log})" if len(said) > 1 else ""
+    raise RunFailed(said[-1].removeprefix("error: ") + more, exit_code=code if code < 5 else 1)
 
 
 def _stop(running: Sequence[Worker]) -> None:
-    """Ask the workers that are left to write a checkpoint and stop; end those that do not."""
-    for worker in running:
-        if worker.process.poll() is None:
-            worker.process.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + GRACE_S
-    for worker in running:
-        try:
-            worker.process.wait(timeout=max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            worker.process.kill()
-            worker.process.wait()
+    """Ask the workers that are left to write a checkpoint and stop; end those that do not, or at a second Ctrl-C."""
+    try:
+        for worker in running:
+            if worker.process.poll() is None:
+                worker.process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + GRACE_S
+        for worker in running:
+            try:
+                worker.process.wait(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                break
+    finally:
+        for worker in running:
+            if worker.process.poll() is None:
+                worker.process.kill()
+                worker.process.wait()
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers stop a job, stop the workers as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

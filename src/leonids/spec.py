@@ -79,11 +79,18 @@ class RunSpec(Model):
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if list(self.reviews) != sorted(set(self.reviews)) or not all(0 <= at <= self.steps for at in self.reviews):
+            raise ValueError(f"reviews are {list(self.reviews)}; they are rising steps from 0 to {self.steps}")
+        return self
+
 
 class ArmSpec(Model):
     """One experimental condition: universe x adapter x loss scope. What is absent comes from the scale.
 
     ``lr_factor`` multiplies the scale's learning rate. ``seeds`` replaces the study's seeds for this arm.
+    ``seen`` is the progress that a run like it had reached when the predictions were written.
     """
 
     about: str = ""
@@ -97,6 +104,7 @@ class ArmSpec(Model):
     lr_factor: Annotated[float, Field(gt=0.0)] = 1.0
     schedule: Literal["constant", "linear", "cosine"] | None = None
     seeds: tuple[int, ...] | None = None
+    seen: Percentage = 0.0
 
 
 class ScaleSpec(Model):
@@ -246,3 +254,12 @@ def find_study(reference: str) -> Path:
 def load_study(path: Path) -> StudySpec:
     """Return the study in a YAML file. Raises ``SpecError`` naming the first wrong key."""
     return validate(StudySpec, read_yaml(read_text(path), name=str(path)), name=str(path))
+
+
+def load_run(path: Path) -> RunSpec:
+    """Return the run in a YAML file, whose ``universe`` is a shipped name, a file beside it, or written out."""
+    data = read_yaml(read_text(path), name=str(path))
+    if isinstance(data, dict) and isinstance(data.get("universe"), str):
+        universe = load_universe(data["universe"], beside=path.parent)
+        data = {**data, "universe": TypeAdapter(UniverseSpec).dump_python(universe, mode="json")}
+    return validate(RunSpec, data, name=str(path))

@@ -173,7 +173,7 @@ class Ledger:
                 raise IntegrityError(
                     f"{self.folder / LEDGER}:{len(self._entries) + 1}: {len(rest)} bytes without a newline",
                     rule="a crash can leave the last line half-written",
-                    way_out="Ledger.repair removes it, if it is part of an entry and of nothing else",
+                    way_out="`leonids verify --repair` removes it, if it is part of an entry and of nothing else",
                 )
             self._check_head()
             yield

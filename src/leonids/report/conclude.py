@@ -1,6 +1,5 @@
-"""A study from its file to its report: what `leonids run` and `leonids demo` do."""
+"""From a file to what came of it: what `leonids run`, `leonids demo` and `leonids train` do."""
 
-import os
 import resource
 import sys
 import time
@@ -9,38 +8,63 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from leonids.launch import cores
+from leonids.ledger.lines import LEDGER
 from leonids.report.document import write_report
 from leonids.report.explain import explain, lines
 from leonids.report.live import Terminal
-from leonids.report.tables import verdict_table
+from leonids.report.tables import print_verdicts
 from leonids.spec import find_study, load_study
 from leonids.study.conduct import conduct, judge_folder
 from leonids.study.folder import StudyFolder
 from leonids.study.plan import Choices, make_plan
+from leonids.study.single import train_single
 
 
-def run_study(reference: str, *, out: Path, resume: bool, choices: Choices | None = None) -> None:
+def run_study(reference: str, *, out: Path | None, resume: bool, choices: Choices | None = None) -> None:
     """Register, train, judge and report a study, then print what it found to stdout.
 
-    Raises ``LeonidsError``; an interrupt leaves a folder that ``--resume`` goes on with.
+    ``out`` None is ``runs/<study>``. Raises ``LeonidsError``; an interrupt leaves a folder that ``--resume`` goes
+    on with.
     """
     started = time.monotonic()
     path = find_study(reference)
-    plan = make_plan(load_study(path), choices or Choices(), beside=path.parent)
-    messages = Console(stderr=True, highlight=False)
+    study = load_study(path)
+    plan = make_plan(study, choices or Choices(), beside=path.parent)
+    folder = out or Path("runs") / study.study
     try:
         with Terminal() as terminal:
-            folder = conduct(plan, out, resume=resume, watch=terminal)
+            done = conduct(plan, folder, resume=resume, watch=terminal)
     except KeyboardInterrupt:
-        messages.print(Text(f"stopped; what was trained is kept: the same command with --resume goes on with {out}"))
+        say_stopped(folder)
         raise
-    report = write_report(out)
-    show(folder, report)
+    report = write_report(folder)
+    show(done, report)
     peak_mib = (peak_kib(resource.RUSAGE_SELF) + peak_kib(resource.RUSAGE_CHILDREN)) / 1024
     print_line(
-        f"wall {time.monotonic() - started:.0f} s, training {training_s(folder):.0f} s; "
-        f"peak memory {peak_mib:.0f} MiB (this process and its largest child), {os.cpu_count()} cores"
+        f"wall {time.monotonic() - started:.0f} s, training {training_s(done):.0f} s; "
+        f"peak memory {peak_mib:.0f} MiB (this process and its largest child), {cores()} cores"
     )
+
+
+def train_run(path: Path, *, out: Path, resume: bool) -> None:
+    """Train the run of a file and print the adapter's folder to stdout. Raises ``LeonidsError``."""
+    try:
+        with Terminal() as terminal:
+            adapter = train_single(path, out=out, resume=resume, moved=terminal.moved)
+    except KeyboardInterrupt:
+        say_stopped(out)
+        raise
+    print_line(str(adapter))
+
+
+def say_stopped(out: Path) -> None:
+    """Say on stderr what an interrupt left, and how to go on."""
+    if (out / LEDGER).is_file():
+        text = f"stopped; what was trained is kept in {out}: the same command with --resume goes on with it"
+    else:
+        text = "stopped; nothing was written"
+    Console(stderr=True, highlight=False).print(Text(text), soft_wrap=True)
 
 
 def print_line(text: str) -> None:
@@ -61,9 +85,8 @@ def training_s(folder: StudyFolder) -> float:
 
 def show(folder: StudyFolder, report: Path) -> None:
     """Print the explain lines of each arm's first run, the verdicts, and the report's path."""
-    console = Console(highlight=False)
     first = {run.arm: run.run for run in reversed(folder.runs)}
     for run in (first[arm] for arm in dict.fromkeys(run.arm for run in folder.runs)):
-        console.print(Text("\n".join(lines(explain(folder, run))) + "\n"))
-    console.print(verdict_table(judge_folder(folder, at=None)))
+        print_line("\n".join(lines(explain(folder, run))) + "\n")
+    print_verdicts(judge_folder(folder, at=None), predictions=folder.study.predictions)
     print_line(f"report: {report}")

@@ -9,13 +9,15 @@ from leonids.errors import BaseError
 from leonids.floor.base_files import BASES, cache_folder, find_base
 from leonids.launch import cores
 
-PACKAGES: tuple[tuple[str, str, str], ...] = (
-    ("torch", "train", "training"),
-    ("transformers", "train", "training"),
-    ("peft", "train", "adapters in PEFT's format"),
-    ("matplotlib", "report", "figures"),
-    ("markdown_it", "web", "HTML reports"),
+PACKAGES: tuple[tuple[str, str, str, str], ...] = (
+    ("torch", "torch", "train", "training"),
+    ("transformers", "transformers", "train", "training"),
+    ("peft", "peft", "train", "adapters in PEFT's format"),
+    ("gguf", "gguf", "train", "fetching smollm2-135m"),
+    ("matplotlib", "matplotlib", "report", "figures"),
+    ("markdown_it", "markdown-it-py", "report", "HTML reports"),
 )
+"""Module, distribution, the extra that brings it, and what it is for."""
 
 
 def _base_line(name: str) -> str:
@@ -31,9 +33,9 @@ def report_lines() -> list[str]:
         f"leonids {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         f"{cores()} cores, cache {cache_folder()}, LEONIDS_HOME {os.environ.get('LEONIDS_HOME', 'not set')}",
     ]
-    for module, extra, use in PACKAGES:
+    for module, distribution, extra, use in PACKAGES:
         if util.find_spec(module) is None:
-            lines.append(f"{module}: missing, needed for {use}; pip install 'leonids[{extra}]'")
+            lines.append(f"{distribution}: missing, needed for {use}; pip install 'leonids[{extra}]'")
         else:
-            lines.append(f"{module} {metadata.version(module.replace('_', '-').replace('markdown-it', 'markdown-it-py'))}")
+            lines.append(f"{distribution} {metadata.version(distribution)}")
     return lines + [_base_line(row.name) for row in BASES]

@@ -1,10 +1,24 @@
 """What is wrong with a study or a universe before anything runs: what `leonids lint` prints."""
 
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
 from leonids.claims.lint import Finding, lint, refused
+from leonids.claims.prediction import Prediction
 from leonids.claims.setting import ArmFacts, Setting
 from leonids.errors import LeonidsError, SpecError
-from leonids.spec import StudySpec, find_study, load_study, load_universe, shipped_universes
-from leonids.study.conduct import floors_of
+from leonids.spec import (
+    StudySpec,
+    find_study,
+    load_study,
+    load_universe,
+    read_text,
+    read_yaml,
+    shipped_universes,
+    validate,
+)
+from leonids.study.floors import floors_by_arm
 from leonids.study.plan import Choices, Plan, make_plan
 from leonids.universe.universe import Universe
 
@@ -13,7 +27,7 @@ LINTED_EXAMPLES = 500
 
 def setting_of(plan: Plan) -> Setting:
     """Return what lint needs to know of a plan: arms, reviews, floors (data and head), ceilings."""
-    floors = floors_of(plan)
+    floors = floors_by_arm(plan.runs)
     arms = {}
     for arm in plan.arms:
         runs = [run for run in plan.runs if run.arm == arm]
@@ -24,6 +38,7 @@ def setting_of(plan: Plan) -> Setting:
             schedule=runs[0].schedule,
             review_examples=runs[0].review_examples,
             test_examples=runs[0].test_examples,
+            seen_frac=plan.study.arms[arm].seen,
         )
     least = {}
     for arm, found in floors.items():
@@ -52,24 +67,77 @@ def lint_universe(reference: str) -> tuple[Finding, ...]:
 
 
 def lint_study(study: StudySpec, plan: Plan) -> tuple[Finding, ...]:
-    """Return what is wrong with a study's predictions, and with the universes of its arms."""
-    return lint(study.hypotheses, setting_of(plan))
+    """Return what is wrong with a study's predictions and questions."""
+    return lint(study.hypotheses, setting_of(plan), questions=study.questions)
+
+
+def lint_file(path: Path) -> tuple[Finding, ...]:
+    """Return what is wrong with a study's file: what cannot be read as a prediction, then what lint finds in the rest.
+
+    One sentence without a number must not hide what is wrong with the others.
+    """
+    left_out: list[Finding] = []
+    try:
+        try:
+            study = load_study(path)
+        except SpecError:
+            left_out, rest = _readable(read_yaml(read_text(path), name=str(path)))
+            if not left_out:
+                raise
+            study = validate(StudySpec, rest, name=str(path))
+        plan = make_plan(study, Choices(), beside=path.parent)
+    except LeonidsError as error:
+        return (*left_out, refused(path.name, error))
+    return (*left_out, *lint_study(study, plan))
+
+
+def _readable(data: Any) -> tuple[list[Finding], Any]:
+    """Return one finding for each prediction that cannot be read, and the study without them."""
+    hypotheses = data.get("hypotheses") if isinstance(data, dict) else None
+    if not isinstance(hypotheses, dict) or not all(_lists_mappings(h, "predictions") for h in hypotheses.values()):
+        return [], data
+    listed = [p for hypothesis in hypotheses.values() for p in hypothesis["predictions"]]
+    gone = {str(p.get("id")): error for p in listed if (error := _error_of(p)) is not None}
+    findings = [refused(name, error) for name, error in gone.items()]
+    kept = {
+        name: {
+            **hypothesis,
+            "predictions": [_without(p, gone) for p in hypothesis["predictions"] if _error_of(p) is None],
+        }
+        for name, hypothesis in hypotheses.items()
+    }
+    questions = data.get("questions", []) if _lists_mappings(data, "questions") else []
+    for question in questions:
+        if missing := sorted(set(question.get("reads", ())) & gone.keys()):
+            error = SpecError(f"it reads {missing[0]}, which is no claim", way_out="make that prediction precise first")
+            findings.append(refused(str(question.get("asks")), error))
+    whole = [question for question in questions if not set(question.get("reads", ())) & gone.keys()]
+    return findings, {**data, "hypotheses": kept, "questions": whole}
+
+
+def _lists_mappings(holder: Any, key: str) -> bool:
+    items = holder.get(key) if isinstance(holder, dict) else None
+    return isinstance(items, list) and all(isinstance(item, dict) for item in items)
+
+
+def _error_of(prediction: dict[str, Any]) -> SpecError | None:
+    try:
+        validate(Prediction, prediction, name=str(prediction.get("id")))
+    except SpecError as error:
+        return error
+    return None
+
+
+def _without(prediction: dict[str, Any], gone: Container[str]) -> dict[str, Any]:
+    """Return a prediction without the premises that cannot be read: they are reported already."""
+    return {k: [need for need in v if need not in gone] if k == "needs" else v for k, v in prediction.items()}
 
 
 def lint_reference(reference: str) -> tuple[Finding, ...]:
     """Return what is wrong with a shipped or written universe or study."""
     if reference in shipped_universes():
         return lint_universe(reference)
-    try:
-        path = find_study(reference)
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SpecError(f"cannot read {reference!r}", rule=str(error.strerror)) from error
-    if any(line.startswith("universe:") for line in text.splitlines()):
+    path = find_study(reference)
+    if any(line.startswith("universe:") for line in read_text(path).splitlines()):
         return lint_universe(reference)
-    try:
-        study = load_study(path)
-        plan = make_plan(study, Choices(), beside=path.parent)
-    except LeonidsError as error:
-        return (refused(reference, error),)
-    return lint_study(study, plan)
+    return lint_file(path)

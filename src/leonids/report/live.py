@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from leonids.records import Verdict
-from leonids.report.tables import verdict_table
+from leonids.report.tables import print_verdicts
 from leonids.study.folder import StudyFolder
 from leonids.study.plan import Plan
 from leonids.study.progress import RunProgress
@@ -56,6 +56,7 @@ class Terminal:
         self._console = Console(stderr=True, highlight=False)
         self._live: Live | None = None
         self._said_at = time.monotonic()
+        self._shown: dict[str, Verdict] = {}
 
     def __enter__(self) -> "Terminal":
         return self
@@ -71,12 +72,12 @@ class Terminal:
         console.print(
             Text(f"training {len(plan.runs)} runs of {len(plan.arms)} arms on {plan.base}, {plan.runs[0].steps} steps")
         )
-        if console.is_terminal:
-            self._live = Live(console=console, refresh_per_second=4, transient=True)
-            self._live.start()
 
     def moved(self, runs: Sequence[RunProgress]) -> None:
         """Show where the runs are."""
+        if self._live is None and self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
         if self._live is not None:
             self._live.update(progress_table(runs))
         elif time.monotonic() - self._said_at >= PLAIN_EVERY_S:
@@ -88,9 +89,11 @@ class Terminal:
                 )
 
     def reviewed(self, folder: StudyFolder, at: float, verdicts: Sequence[Verdict]) -> None:
-        """Show the verdicts of a review."""
+        """Show the verdicts that a review brought."""
         due = [verdict for verdict in verdicts if verdict.word != "not_due"]
         left = len(verdicts) - len(due)
         self._console.print(Text(f"review at {at:.0%}: {len(due)} judged, {left} not due yet"))
-        if due and at < 1.0:
-            self._console.print(verdict_table(due))
+        new = [verdict for verdict in due if self._shown.get(verdict.prediction) != verdict]
+        self._shown |= {verdict.prediction: verdict for verdict in new}
+        if new and at < 1.0:
+            print_verdicts(new, predictions=folder.study.predictions, console=self._console)

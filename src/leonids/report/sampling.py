@@ -3,8 +3,8 @@
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +59,17 @@ def write_examples(universe: str, *, n: int, split: str, seed: int, tokenizer: s
         for line in lines:
             sys.stdout.write(line)
         return
+    # What is wrong with the universe is found before a folder is made.
     first = next(lines)
+    draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    except OSError as error:
-        raise OutputError(f"cannot write {out} ({error.strerror})", way_out="choose another --out") from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        with draft.open("w", encoding="utf-8") as handle:
             handle.write(first)
             handle.writelines(lines)
-        temporary.replace(out)
+        draft.replace(out)
     except OSError as error:
         raise OutputError(f"cannot write {out} ({error.strerror})", way_out="free the disk or choose --out") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)

@@ -1,22 +1,25 @@
 """Conducting a study: register, then train, judging at each review. Time and effects are here and in ``launch``."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, cast, final
 
+from leonids.claims.evidence import step_at
 from leonids.claims.judge import judge
 from leonids.claims.prediction import resolved
-from leonids.digest import Json
+from leonids.digest import Json, canonical_json
 from leonids.errors import OutputError
-from leonids.launch import launch
+from leonids.launch import check_installed, launch
 from leonids.ledger.chain import Ledger, read_entries
-from leonids.ledger.lines import LEDGER
+from leonids.ledger.entry import Entry
+from leonids.ledger.lines import HEAD, LEDGER
 from leonids.records import Verdict
-from leonids.study.floors import ArmFloors, floors_by_arm
+from leonids.study.floors import floors_by_arm
 from leonids.study.folder import FLOORS, PLAN, FolderEvidence, StudyFolder, note_about
 from leonids.study.plan import Plan
-from leonids.study.progress import Progress, RunProgress
+from leonids.study.progress import Progress, RunProgress, sealed_steps
 
 
 class Watch(Protocol):
@@ -38,33 +41,69 @@ class Watch(Protocol):
 def register(plan: Plan, out: Path, *, resume: bool = False) -> Ledger:
     """Lock a plan: its floors and predictions go into the folder's ledger before anything runs.
 
-    Everything that can be wrong with the plan is found before the first byte is written. Raises ``OutputError``
-    where the folder holds another study, or this one and ``resume`` is not asked for.
+    Everything that can be wrong with the plan is found before the first byte is written. A registration that was
+    cut short is completed. Raises ``OutputError`` where the folder holds another study, this one with something
+    changed since the lock, or this one and ``resume`` is not asked for.
     """
-    if (out / LEDGER).is_file():
-        body = note_about(read_entries(out), PLAN)
-        if body is not None and body.get("digest") == plan.digest and resume:
-            return Ledger.open(out)
-        same = body is not None and body.get("digest") == plan.digest
-        raise OutputError(
-            f"{out} holds {'this' if same else 'another'} study already",
-            rule="a study's data are never written over",
-            way_out="go on with --resume" if same else "choose another --out",
-        )
-    if out.is_dir() and any(out.iterdir()):
-        raise OutputError(f"{out} is not empty", rule="a study begins in a folder of its own", way_out="choose another")
-    floors = floors_of(plan)
+    entries = _present(plan, out, resume=resume)
+    arms = None if note_about(entries, FLOORS) else {a: f.to_json() for a, f in floors_by_arm(plan.runs).items()}
     ledger = Ledger.open(out)
-    ledger.append("note", {"about": PLAN, "digest": plan.digest, **plan.to_json()})
-    arms = {arm: floor.to_json() for arm, floor in floors.items()}
-    ledger.append("note", {"about": FLOORS, "arms": cast("Json", plain(arms))})
+    if note_about(entries, PLAN) is None:
+        ledger.append("note", {"about": PLAN, "digest": plan.digest, **plan.to_json()})
+    if arms is not None:
+        ledger.append("note", {"about": FLOORS, "arms": plain(arms)})
     ledger.register([cast("dict[str, Json]", resolved(prediction)) for prediction in plan.predictions])
     return ledger
 
 
-def floors_of(plan: Plan) -> dict[str, ArmFloors]:
-    """Return the floors of every arm of a plan."""
-    return floors_by_arm(plan.runs)
+def _present(plan: Plan, out: Path, *, resume: bool) -> Sequence[Entry]:
+    """Return the entries of the plan's own ledger in a folder, none for a new folder. Raises ``OutputError``."""
+    if not (out / LEDGER).is_file():
+        _check_new(out)
+        return ()
+    entries = read_entries(out)
+    body = note_about(entries, PLAN)
+    if body is None and len(entries) <= 1:
+        return entries
+    if body is None or body["study"].get("study") != plan.study.study:
+        held = "runs of no study" if body is None else f"the study {body['study'].get('study')!r}"
+        raise OutputError(f"{out} holds {held}", rule="a study has a folder of its own", way_out="choose another --out")
+    if body.get("digest") != plan.digest:
+        raise OutputError(
+            f"{out} holds this study with {_changed(body, plan)}",
+            rule="what is registered is not changed",
+            way_out="put it back as it was, or choose another --out",
+        )
+    if not resume:
+        raise OutputError(
+            f"{out} holds this study already", rule="data are never written over", way_out="go on with --resume"
+        )
+    return entries
+
+
+def _check_new(out: Path) -> None:
+    """Refuse a folder that cannot be a new study's, before the floors take their time."""
+    there = next((path for path in (out, *out.resolve().parents) if path.exists()), out)
+    if not there.is_dir():
+        raise OutputError(f"{out} cannot be made", rule=f"{there} is a file", way_out="choose another --out")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(f"{there} cannot be written", rule="a study's folder is", way_out="choose another --out")
+    if out.is_dir() and any(path.name not in (HEAD, "ledger.lock") for path in out.iterdir()):
+        raise OutputError(f"{out} is not empty", rule="a study has a folder of its own", way_out="choose another --out")
+
+
+def _changed(body: Mapping[str, Any], plan: Plan) -> str:
+    """Say what differs between a registered plan and this one: a prediction, the runs, or the rest."""
+    now = plan.to_json()
+    before, after = ({p["id"]: p for h in x["hypotheses"].values() for p in h["predictions"]} for x in (body, now))
+    for name in dict.fromkeys([*before, *after]):
+        if canonical_json(before.get(name)) != canonical_json(after.get(name)):
+            return f"another prediction {name}"
+    named = [("runs", "other runs (arms, scale, base or steps)"), ("hypotheses", "other hypotheses")]
+    for key, text in [*named, ("questions", "other questions")]:
+        if canonical_json(body[key]) != canonical_json(now[key]):
+            return text
+    return "another title, arm or scale"
 
 
 def plain(value: Any) -> Json:
@@ -104,31 +143,39 @@ class Conductor:
         self._ledger = ledger
         self._watch = watch
         self._progress = Progress(plan.runs, out)
-        done = {e.body["at"] for e in ledger.entries() if e.type == "verdict"}
-        self._left = [review for review in plan.study.reviews if review < 1.0 and review not in done]
 
     def tick(self) -> None:
-        """Read what the runs have written since the last call."""
-        runs = self._progress.read()
-        self._watch.moved(runs)
-        while self._left and all(run.reviewed_frac >= self._left[0] for run in runs):
-            review = self._left.pop(0)
+        """Show what the runs have written since the last call; judge each review that they have sealed, once."""
+        self._watch.moved(self._progress.read())
+        for review in self._due():
             folder = StudyFolder.open(self._out)
             verdicts = judge_folder(folder, at=review)
             write_verdicts(self._ledger, verdicts, at=review)
             self._watch.reviewed(folder, review, verdicts)
 
+    def _due(self) -> list[float]:
+        entries = self._ledger.entries()
+        judged = {entry.body["at"] for entry in entries if entry.type == "verdict"}
+        sealed = {run.run: sealed_steps(entries, run.run) for run in self._plan.runs}
+        return [
+            review
+            for review in self._plan.study.reviews
+            if review < 1.0
+            and review not in judged
+            and all(sealed[run.run] >= step_at(review, planned_steps=run.steps) for run in self._plan.runs)
+        ]
+
 
 def conduct(plan: Plan, out: Path, *, resume: bool, watch: Watch) -> StudyFolder:
     """Run a study to its end and return its folder, with the last verdicts in the ledger."""
+    check_installed()
     ledger = register(plan, out, resume=resume)
     watch.registered(plan, out)
-    conductor = Conductor(plan, out, ledger, watch)
-    launch(plan.runs, out=out, resume=resume, tick=conductor.tick)
+    launch(plan.runs, out=out, resume=resume, tick=Conductor(plan, out, ledger, watch).tick)
     folder = StudyFolder.open(out)
     verdicts = judge_folder(folder, at=None)
-    if [verdict_json(v) for v in verdicts] != [dict(v) for v in folder.verdicts] or not folder.closed:
+    if not folder.closed:
         write_verdicts(ledger, verdicts, at=None)
-    folder = StudyFolder.open(out)
+        folder = StudyFolder.open(out)
     watch.reviewed(folder, 1.0, verdicts)
     return folder

@@ -15,8 +15,10 @@ from leonids.ledger.chain import read_entries
 from leonids.ledger.entry import Entry
 from leonids.ledger.grades import grade, watermark_of
 from leonids.ledger.registered import registered
-from leonids.records import TOKEN_SETS
+from leonids.ledger.runs import run_state
+from leonids.records import TOKEN_SETS, Grade
 from leonids.spec import RunSpec, StudySpec, validate
+from leonids.study.progress import sealed_steps
 from leonids.study.streams import RunStreams, Table
 
 PLAN, FLOORS = "plan", "floors"
@@ -98,8 +100,8 @@ class StudyFolder:
 
     @property
     def progress_frac(self) -> float:
-        """The progress that every planned run has reached."""
-        return min(self.streams(run.run).done_steps / run.steps for run in self.runs)
+        """The progress that every planned run has reached, with its lines sealed in the ledger."""
+        return min(sealed_steps(self.entries, run.run) / run.steps for run in self.runs)
 
     @property
     def closed(self) -> bool:
@@ -133,14 +135,21 @@ class StudyFolder:
                 seed=run.data_seed,
                 planned_steps=run.steps,
                 done_steps=self.streams(run.run).done_steps,
-                grade=grade(self.entries, run.run, prediction),
+                grade=self._grade(run.run, prediction),
                 seen_steps=self._seen_steps(run.run, prediction),
             )
             for run in self.runs_of(arm)
         )
 
+    def _grade(self, run: str, prediction: str) -> Grade:
+        # A run that has not begun has no data that a prediction could have seen.
+        begun = run_state(self.entries, run) != "absent"
+        return grade(self.entries, run, prediction) if begun else "sealed"
+
     def _seen_steps(self, run: str, prediction: str) -> int:
         """Return how many steps of a run may have existed when a prediction was locked."""
+        if run_state(self.entries, run) == "absent":
+            return 0
         seen = watermark_of(self.entries, prediction, run)
         if seen is None:
             return self.streams(run).done_steps

@@ -1,4 +1,4 @@
-"""How far runs have come, read from the ends of their streams."""
+"""How far runs have come: read from the ends of their streams to show it, from the ledger to judge by it."""
 
 import json
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+from leonids.ledger.entry import Entry
+from leonids.ledger.lines import heads_of
 from leonids.records import ANSWER_ROLES
 from leonids.spec import RunSpec
 from leonids.study.streams import REVIEWS, STEPS
@@ -23,12 +25,22 @@ class RunProgress:
     arm: str
     step: int
     steps: int
-    reviewed_frac: float
     wall_s: float
     examples: int
     loss_nats: float | None
     excess_nats: float | None
     match_frac: float | None
+
+
+def sealed_steps(entries: Sequence[Entry], run: str) -> int:
+    """Return the last step of a run whose lines, its review's among them, the ledger has sealed; 0 before any.
+
+    Lines beyond it may still be cut off by a resume, so no verdict rests on them.
+    """
+    heads = (e for e in reversed(entries) if e.type in ("run_head", "run_end") and e.body.get("run") == run)
+    last = next(heads, None)
+    # The first line of a stream says where it starts; a step is a line after it.
+    return 0 if last is None else heads_of(last.body)["steps"][0] - 1
 
 
 @final
@@ -39,19 +51,23 @@ class _Tail:
     path: Path
     offset: int = 0
 
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> tuple[bool, list[dict[str, Any]]]:
+        """Return whether the file is read from its beginning, and its new lines."""
         if not self.path.is_file():
-            return []
-        size = self.path.stat().st_size
-        if size < self.offset:
-            # A resumed run cuts its stream back to a checkpoint.
-            self.offset = 0
+            return True, []
         with self.path.open("rb") as handle:
-            handle.seek(self.offset)
+            handle.seek(max(0, self.offset - 1))
             data = handle.read()
-        whole = data[: data.rfind(b"\n") + 1]
+            # A resumed run cuts its stream back to a checkpoint: what was read last need not be there any more.
+            if self.offset and data[:1] != b"\n":
+                self.offset = 0
+                handle.seek(0)
+                data = handle.read()
+        anew = self.offset == 0
+        new = data if anew else data[1:]
+        whole = new[: new.rfind(b"\n") + 1]
         self.offset += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        return anew, [json.loads(line) for line in whole.splitlines()]
 
 
 @final
@@ -63,18 +79,19 @@ class _Run:
     last: dict[str, Any] = field(default_factory=dict)
     wall_s: float = 0.0
     examples: int = 0
-    reviewed_step: int = 0
     match: float | None = None
 
     def read(self) -> RunProgress:
-        for line in self.steps.lines():
+        anew, lines = self.steps.lines()
+        if anew:
+            self.last, self.wall_s, self.examples = {}, 0.0, 0
+        for line in lines:
             if line.get("kind") == "step":
                 self.last = line
                 self.wall_s += float(line.get("wall_s", 0.0))
                 self.examples += int(line.get("examples", 0))
-        for line in self.reviews.lines():
+        for line in self.reviews.lines()[1]:
             if line.get("kind") == "review" and line["split"] == "validation":
-                self.reviewed_step = int(line["step"])
                 total, count = line["metrics"].get("match", {}).get("example", (0.0, 0))
                 self.match = total / count if count else None
         metrics = self.last.get("metrics", {})
@@ -84,7 +101,6 @@ class _Run:
             arm=self.spec.arm,
             step=int(self.last.get("step", 0)),
             steps=self.spec.steps,
-            reviewed_frac=self.reviewed_step / self.spec.steps,
             wall_s=self.wall_s,
             examples=self.examples,
             loss_nats=loss,
@@ -96,7 +112,8 @@ class _Run:
 def _answer_mean(metrics: dict[str, Any], metric: str) -> float | None:
     pairs = [metrics[metric][role] for role in ANSWER_ROLES if role in metrics.get(metric, {})]
     count = sum(pair[1] for pair in pairs)
-    return sum(pair[0] for pair in pairs) / count if count else None
+    # A total that is not finite is a text in the stream: NaN, Infinity.
+    return sum(float(pair[0]) for pair in pairs) / count if count else None
 
 
 @final

@@ -1,76 +1,95 @@
 """One run without predictions, and the measuring of an adapter."""
 
-import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from pydantic import ValidationError
+from leonids.digest import canonical_json
+from leonids.errors import OutputError, UsageError
+from leonids.floor.base_files import find_base
+from leonids.launch import check_installed, launch
+from leonids.ledger.chain import Ledger, read_entries
+from leonids.ledger.lines import LEDGER
+from leonids.spec import RunSpec, load_run, load_universe
+from leonids.stats.intervals import Absent, Interval, binomial_interval
+from leonids.study.folder import note_about
+from leonids.study.progress import Progress, RunProgress
+from leonids.universe.splits import belongs
 
-from leonids.errors import SpecError, UsageError
-from leonids.launch import launch
-from leonids.ledger.chain import Ledger
-from leonids.spec import RunSpec, describe, load_universe, read_text, read_yaml
-from leonids.stats.intervals import binomial_interval
-
-
-def load_run(path: Path) -> RunSpec:
-    """Return the run in a YAML file, whose ``universe`` may be a shipped name or a file beside it."""
-    data = read_yaml(read_text(path), name=str(path))
-    if not isinstance(data, dict):
-        raise SpecError(f"{path} holds {type(data).__name__}", rule="a run is a mapping of keys")
-    if isinstance(data.get("universe"), str):
-        from pydantic import TypeAdapter  # noqa: PLC0415
-
-        spec = load_universe(data["universe"], beside=path.parent)
-        data["universe"] = TypeAdapter(type(spec)).dump_python(spec, mode="json")
-    try:
-        return RunSpec.model_validate_json(json.dumps(data))
-    except ValidationError as error:
-        raise SpecError(f"{path}: {describe(error)}") from error
+RUN = "run"
 
 
-def train_single(path: Path, *, out: Path, resume: bool) -> Path:
-    """Train the run of a file into ``out`` and return the adapter's folder."""
+def train_single(
+    path: Path, *, out: Path, resume: bool, moved: Callable[[Sequence[RunProgress]], None] = lambda _: None
+) -> Path:
+    """Train the run of a file into ``out`` and return the adapter's folder; ``moved`` hears how far it has come.
+
+    Raises ``OutputError`` where the folder holds something else, or this run and ``resume`` is not asked for.
+    """
     run = load_run(path)
-    Ledger.open(out)
-    launch([run], out=out, resume=resume, tick=lambda: None)
+    check_installed()
+    find_base(run.base)
+    begun = _begun(run, out, resume=resume)
+    ledger = Ledger.open(out)
+    if not begun:
+        ledger.append("note", {"about": RUN, "run": run.model_dump(mode="json")})
+    progress = Progress([run], out)
+    launch([run], out=out, resume=resume, tick=lambda: moved(progress.read()))
     return out / run.run / "adapter"
+
+
+def _begun(run: RunSpec, out: Path, *, resume: bool) -> bool:
+    """Return whether a folder holds this very run already."""
+    entries = read_entries(out) if (out / LEDGER).is_file() else ()
+    if len(entries) <= 1:
+        return False
+    body = note_about(entries, RUN)
+    if body is None or canonical_json(body["run"]) != canonical_json(run.model_dump(mode="json")):
+        raise OutputError(
+            f"{out} holds {'a study' if body is None else 'a run with other settings'}",
+            rule="a folder holds one study or one run, and its settings stay",
+            way_out="choose another --out",
+        )
+    if not resume:
+        raise OutputError(
+            f"{out} holds this run already", rule="data are never written over", way_out="go on with --resume"
+        )
+    return True
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An adapter's held-out figures. ``match`` counts whole answers; losses are nats per answer token."""
+    """An adapter's held-out figures: ``match`` of whole answers with its exact interval; nats per answer token."""
 
     universe: str
     split: str
-    n: int
     matches: int
+    match: Interval
     loss_nats: float
     floor_nats: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures as JSON, with the exact 95 % interval of the match."""
-        interval = binomial_interval(self.matches, self.n, level=0.95)
+        """Return the figures as JSON."""
         return {
             "universe": self.universe,
             "split": self.split,
-            "n": self.n,
-            "match": self.matches / self.n,
-            "match_low": interval.low,
-            "match_high": interval.high,
+            "n": self.match.n,
+            "match": self.match.estimate,
+            "match_low": self.match.low,
+            "match_high": self.match.high,
+            "level": self.match.level,
             "loss_nats": self.loss_nats,
             "floor_nats": self.floor_nats,
         }
 
     def lines(self) -> list[str]:
         """Return the figures as text."""
-        found = self.to_json()
         return [
-            f"{self.universe}, {self.split}, {self.n} examples",
-            f"match {found['match']:.1%} ({self.matches} of {self.n}, "
-            f"95 % CI {found['match_low']:.1%}-{found['match_high']:.1%})",
+            f"{self.universe}, {self.split}, {self.match.n} examples",
+            f"match {self.match.estimate:.1%} ({self.matches} of {self.match.n}, "
+            f"{self.match.level:.0%} CI {self.match.low:.1%}-{self.match.high:.1%})",
             f"answer loss {self.loss_nats:.4f} nats/token = {self.floor_nats:.4f} floor "
             f"+ {self.loss_nats - self.floor_nats:.4f} excess and head",
         ]
@@ -84,8 +103,13 @@ def evaluate_adapter(adapter: Path, *, universe: str, split: str, n: int, base: 
     """
     if split == "train":
         raise UsageError("--split is 'train'", rule="an adapter is measured on validation or test")
+    belongs("", split)
+    spec = load_universe(universe)
+    check_installed()
     from leonids.train.measure import measure  # noqa: PLC0415
 
-    spec = load_universe(universe)
-    totals = measure(adapter, spec, split=split, n=n, base=base)
-    return Measured(spec.universe, split, n, totals.matches, totals.loss_nats, totals.floor_nats)
+    found = measure(adapter, spec, split=split, n=n, base=base)
+    match = binomial_interval(found.matches, n, level=0.95)
+    if isinstance(match, Absent):
+        raise UsageError(f"-n is {n}", rule=match.reason, way_out="measure one example or more")
+    return Measured(spec.universe, split, found.matches, match, found.loss_nats, found.floor_nats)

@@ -1,0 +1,40 @@
+"""Whether a folder is what was written: what `leonids verify` does beyond the verifier that ships with a report."""
+
+from pathlib import Path
+
+from leonids.errors import UsageError
+from leonids.ledger.chain import Ledger
+from leonids.ledger.lines import HEAD, LEDGER, MANIFEST
+from leonids.ledger.verify import Report, verify
+from leonids.study.rederive import differences
+
+
+def _check_folder(folder: Path) -> None:
+    if not any((folder / name).is_file() for name in (LEDGER, HEAD)) and not any(folder.glob(f"*/{MANIFEST}")):
+        raise UsageError(f"{folder} holds no study", rule=f"a study's folder has {LEDGER}", way_out="check the path")
+
+
+def check(folder: Path, *, rederive: bool) -> tuple[Report, list[str]]:
+    """Return the verifier's report, and all problems as ``place: what``, judging again if ``rederive``.
+
+    Raises ``UsageError`` for a folder that is no study's; one whose ledger was taken away is a broken one.
+    """
+    _check_folder(folder)
+    report = verify(folder)
+    problems = [f"{problem.place}: {problem.what}" for problem in report.problems]
+    if rederive and not problems:
+        problems = differences(folder)
+    return report, problems
+
+
+def mend(folder: Path) -> str:
+    """Repair a half-written last line of a folder's ledger and say what was done.
+
+    Raises ``UsageError`` for a folder that is no study's, ``IntegrityError`` for what no crash can have left.
+    """
+    _check_folder(folder)
+    entry = Ledger.repair(folder)
+    if entry is None:
+        return "nothing to repair: the ledger's last line is whole"
+    done = "completed" if "completed" in entry.body else "removed"
+    return f"repaired: a half-written last line was {done}; {LEDGER}:{entry.count} says so"
