@@ -50,6 +50,7 @@ CASES = [
     ("impossible or vacuous", "refuse", {"metric": "excess", "expect": {"below": -0.1}}, {}),
     ("never measured", "refuse", {"expect": {"above": 0.5}, "when": {"at": 0.4}}, {}),
     ("never measured", "refuse", {"expect": {"above": 0.5}, "when": {"at": 0.3}, "split": "test"}, {}),
+    ("never measured", "warn", {"expect": {"above": 0.5}, "split": "transfer:deeper"}, {}),
     ("seeds", "refuse", {"expect": {"above": 0.5}}, {"a": arm(seeds=(0,))}),
     ("seeds", "refuse", {"expect": {"above": 0.5}, "seed": 9, "scope": "run"}, {}),
     ("seeds", "warn", {"expect": {"above": 0.5}, "scope": "run"}, {}),
@@ -101,6 +102,8 @@ PAIRS = [
      {"metric": "gold_confidence", "expect": {"between": (0.5, 0.7)}, "beyond": BOTH}),
     ("tension", "warn", {"metric": "loss", "expect": {"between": (0.15, 0.25)}, "beyond": BOTH},
      {"metric": "confidence", "expect": {"between": (0.90, 0.99)}, "beyond": BOTH}),
+    ("tension", "warn", {"metric": "loss", "expect": {"between": (0.3, 0.4)}, "beyond": BOTH},
+     {"metric": "confidence", "expect": {"between": (0.7, 0.9)}, "beyond": BOTH}),
     ("premise", "warn", {"expect": {"above": 0.5}}, {"expect": {"above": 0.4}, "when": {"at": 0.3}, "needs": ("P0",)}),
 ]  # fmt: skip
 

@@ -15,7 +15,7 @@ from leonids.claims.cards import best_power, needed_for, planned_units
 from leonids.claims.measure import Measure
 from leonids.claims.pairs import PAIR_CHECKS, plateau_conflicts
 from leonids.claims.predicates import predicate_of
-from leonids.claims.prediction import Hypothesis, Prediction
+from leonids.claims.prediction import Hypothesis, Prediction, Question
 from leonids.claims.regions import Region
 from leonids.claims.setting import Setting
 from leonids.digest import Json
@@ -48,12 +48,16 @@ class Finding:
         return f"{self.severity} {self.place} [{self.check}]: {self.says}; {self.fix}"
 
 
+MEND = "write it as docs/verdicts.md says"
+
 Found: TypeAlias = Iterator[tuple[Severity, str, str]]
 Check: TypeAlias = Callable[[Prediction, Setting], Found]
 
 
-def lint(hypotheses: Mapping[str, Hypothesis], setting: Setting) -> tuple[Finding, ...]:
-    """Return everything found in the predictions of a study, prediction by prediction, then between them."""
+def lint(
+    hypotheses: Mapping[str, Hypothesis], setting: Setting, *, questions: Sequence[Question] = ()
+) -> tuple[Finding, ...]:
+    """Return everything found in a study: prediction by prediction, then between them, then its questions."""
     predictions = [p for hypothesis in hypotheses.values() for p in hypothesis.predictions]
     found = [
         Finding(prediction.id, name, severity, says, fix)
@@ -66,12 +70,15 @@ def lint(hypotheses: Mapping[str, Hypothesis], setting: Setting) -> tuple[Findin
             found += [Finding(f"{first.id}, {second.id}", name, *rest) for rest in check_pair(first, second)]
     found += [Finding(ids, "contradiction", "refuse", *rest) for ids, *rest in plateau_conflicts(predictions)]
     found += [Finding(p.id, "no contrast", "warn", *rest) for p in predictions for rest in _contrast(p, predictions)]
+    found += [
+        Finding(q.asks, "question", "warn", *rest) for q in questions for rest in _question(q, predictions, setting)
+    ]
     return tuple(found)
 
 
 def refused(place: str, error: LeonidsError) -> Finding:
     """Return a finding for a prediction that the records refuse: no number, no side policy, an unknown metric."""
-    return Finding(place, "not a claim", "refuse", ": ".join(filter(None, (error.problem, error.rule))), error.way_out)
+    return Finding(place, "not a claim", "refuse", ": ".join(filter(None, (error.problem, error.rule))), error.way_out or MEND)
 
 
 def single(prediction: Prediction) -> Region | None:
@@ -128,6 +135,10 @@ def _possible(measure: Measure, setting: Setting) -> tuple[float, float, str]:
 def _review(prediction: Prediction, setting: Setting) -> Found:
     measure = prediction.measure
     if measure.split == "train":
+        return
+    if measure.split not in setting.splits:
+        says = f"no universe of this study has the split {measure.split}, so it will be void"
+        yield "warn", says, f"measure one of {', '.join(setting.splits)}, or choose a universe with that family"
         return
     reviews = (setting.reviews[-1],) if measure.split == "test" else setting.reviews
     start, end = measure.period
@@ -202,7 +213,7 @@ def _prompt(prediction: Prediction, setting: Setting) -> Found:
     if region is None or measure.metric != "loss" or measure.tokens not in ("all", "prompt") or floor is None:
         return
     largest = max((abs(number) for number in prediction.expect.numbers), default=0.0)
-    if floor >= 0.5 * largest > 0:
+    if largest >= floor >= 0.5 * largest > 0:
         says = (
             f"{floor:.3g} of these {largest:.3g} nats are the floor of {measure.tokens} tokens, which nothing can learn"
         )
@@ -221,6 +232,17 @@ def _contrast(prediction: Prediction, others: Sequence[Prediction]) -> Iterator[
     if not any(other.expect.predicate in expected_apart and len(other.arms) > 1 for other in others):
         says = "curves of any runs look alike early, and no arm is predicted to differ"
         yield says, "add a control arm, such as a disordered universe, and predict its difference"
+
+
+def _question(question: Question, predictions: Sequence[Prediction], setting: Setting) -> Iterator[tuple[str, str]]:
+    if "confirm" in question.yes.lower():
+        says = "its yes would confirm, and an outcome that another explanation predicts as well confirms nothing"
+        yield says, "write what it supports, and what else would have to hold"
+    falls = [p for p in predictions if p.id in question.reads and p.expect.predicate == "falls_after"]
+    schedules = [setting.arms[p.measure.arm].schedule for p in falls if p.measure.arm in setting.arms]
+    if schedules and "constant" not in schedules:
+        says = f"its yes rests on {falls[0].id}, which a learning-rate schedule alone predicts too"
+        yield says, "let it read a prediction about a constant-learning-rate arm as well"
 
 
 CHECKS: tuple[tuple[str, Check], ...] = (

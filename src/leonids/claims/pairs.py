@@ -111,6 +111,10 @@ def _jensen(loss: Level | None, confidence: Level | None) -> PairFound:
     elif loss.region.pieces[0][0] > usual:
         says = f"a confidence of {least:.3g} or more goes with a loss up to {usual:.3g}, unless a few tokens cost much"
         yield "warn", says, "claim decided tokens apart from structure"
+    elif math.isfinite(usual) and loss.region.pieces[-1][1] > usual:
+        low, high = loss.region.pieces[0][0], loss.region.pieces[-1][1]
+        says = f"of the loss {low:.3g} to {high:.3g} only what lies below {usual:.3g} goes with a confidence of "
+        yield "warn", f"{says}{least:.3g} or more, unless a few tokens cost much", "narrow one of the two"
 
 
 def _curve(measure: Measure) -> tuple[str, str, str, str, str | None, int | None]:

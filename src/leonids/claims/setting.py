@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, TypeAlias, final
 
+from leonids.claims.measure import SPLITS
+
 AlphaRule: TypeAlias = Literal["fixed", "equal", "sqrt"]
 
 
@@ -30,7 +32,7 @@ class Setting:
     ``floors[arm, tokens]`` is the least loss anyone can reach, data floor plus head floor, in nats a token;
     ``ceilings[arm, metric]`` the best expected share of ``match``, ``format_match`` or ``meaning_match``.
     ``pilot_sd[metric]`` is the deviation between seeds (of differences, for claims with ``versus``), from runs
-    that do not count. Whatever is absent is not checked.
+    that do not count. ``splits`` are those that the universes of the study have. Whatever is absent is not checked.
     """
 
     arms: Mapping[str, ArmFacts]
@@ -38,3 +40,4 @@ class Setting:
     floors: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     ceilings: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     pilot_sd: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    splits: tuple[str, ...] = SPLITS
