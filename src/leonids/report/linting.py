@@ -97,8 +97,8 @@ def _readable(data: Any) -> tuple[list[Finding], Any]:
     if not isinstance(hypotheses, dict) or not all(_lists_mappings(h, "predictions") for h in hypotheses.values()):
         return [], data
     listed = [p for hypothesis in hypotheses.values() for p in hypothesis["predictions"]]
-    gone = {str(p.get("id")): error for p in listed if (error := _error_of(p)) is not None}
-    findings = [refused(name, error) for name, error in gone.items()]
+    gone = {str(p.get("id")): found for p in listed if (found := _error_of(p)) is not None}
+    findings = [refused(name, found) for name, found in gone.items()]
     kept = {
         name: {
             **hypothesis,
