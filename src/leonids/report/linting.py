@@ -15,6 +15,7 @@ from leonids.spec import (
     load_universe,
     read_text,
     read_yaml,
+    shipped_studies,
     shipped_universes,
     validate,
 )
@@ -61,8 +62,8 @@ def lint_universe(reference: str) -> tuple[Finding, ...]:
         parses = universe.parse_prompt(example.prompt)
         if len(parses) != 1 or parses[0][0].meaning != example.meaning:
             problem = f"{example.prompt!r} has {len(parses)} derivations"
-            error = SpecError(problem, rule="R3: a text has exactly one derivation", way_out="change the wording")
-            return (refused(reference, error),)
+            flaw = SpecError(problem, rule="R3: a text has exactly one derivation", way_out="change the wording")
+            return (refused(reference, flaw),)
     return ()
 
 
@@ -134,9 +135,15 @@ def _without(prediction: dict[str, Any], gone: Container[str]) -> dict[str, Any]
 
 
 def lint_reference(reference: str) -> tuple[Finding, ...]:
-    """Return what is wrong with a shipped or written universe or study."""
+    """Return what is wrong with a shipped or written universe or study. Raises ``SpecError`` for neither."""
     if reference in shipped_universes():
         return lint_universe(reference)
+    if reference not in shipped_studies() and not Path(reference).exists():
+        raise SpecError(
+            f"no study or universe {reference!r}",
+            rule=f"shipped are {', '.join((*shipped_studies(), *shipped_universes()))}",
+            way_out="or give the path of a YAML file",
+        )
     path = find_study(reference)
     if any(line.startswith("universe:") for line in read_text(path).splitlines()):
         return lint_universe(reference)
