@@ -5,7 +5,7 @@ import pytest
 
 from leonids.claims.judge import judge
 from leonids.claims.predicates import PREDICATES
-from leonids.claims.prediction import Beyond, Expect, FallsAfter, Ratio
+from leonids.claims.prediction import Beyond, Expect, FallsAfter, Ratio, Within
 
 BOTH = Beyond(below="refutes", above="refutes")
 T = np.arange(1, 201) / 200
@@ -22,6 +22,8 @@ def kink(drop):
 KINK = {"expect": {"falls_after": FallsAfter(progress=0.3, by=0.05)}, "when": {"over": (0.15, 0.45)}}
 HALF = {"when": {"over": (0.1, 0.9)}}
 
+BAND = Within(of="finished", at=(0.3, 0.5, 0.7, 0.9), low=(0.6, 0.4, 0.2, 0.0), high=(1.0, 0.8, 0.6, 0.4), runs=5)
+
 WORLDS = [
     ("between", {"expect": {"between": (0.3, 0.4)}, "beyond": BOTH}, {"a": flat(0.35)}, {"a": flat(0.5)}),
     ("above", {"expect": {"above": 0.3}}, {"a": flat(0.35)}, {"a": flat(0.25)}),
@@ -36,6 +38,7 @@ WORLDS = [
     ("plateaus", {"expect": {"plateaus": 0.1}, **HALF}, {"a": flat(0.5)}, {"a": 1 - T}),
     ("order", {"expect": {"order": ("b", "a", "c")}},
      {"a": flat(0.4), "b": flat(0.3), "c": flat(0.5)}, {"a": flat(0.3), "b": flat(0.4), "c": flat(0.5)}),
+    ("within", {"expect": {"within": BAND}, **HALF}, {"a": 1 - T}, {"a": 1 - 0.5 * T}),
 ]  # fmt: skip
 
 

@@ -45,6 +45,8 @@ def best_power(prediction: Prediction, setting: Setting, *, n: int | None = None
 
     Known are the spread of a share over examples, and of a metric over seeds where a pilot measured it.
     """
+    if prediction.expect.within is not None:
+        return None
     low, high = _range(prediction)
     units = planned_units(prediction, setting)[0] if n is None else n
     level = predicate_of(prediction).region(prediction).level(prediction.alpha)

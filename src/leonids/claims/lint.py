@@ -78,7 +78,9 @@ def lint(
 
 def refused(place: str, error: LeonidsError) -> Finding:
     """Return a finding for a prediction that the records refuse: no number, no side policy, an unknown metric."""
-    return Finding(place, "not a claim", "refuse", ": ".join(filter(None, (error.problem, error.rule))), error.way_out or MEND)
+    return Finding(
+        place, "not a claim", "refuse", ": ".join(filter(None, (error.problem, error.rule))), error.way_out or MEND
+    )
 
 
 def single(prediction: Prediction) -> Region | None:

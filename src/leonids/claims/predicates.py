@@ -17,6 +17,7 @@ from leonids.claims import regions
 from leonids.claims.estimate import (
     Missing,
     Reading,
+    mapped,
     ratio_reading,
     run_reading,
     seeds_reading,
@@ -65,7 +66,7 @@ def read_curve(prediction: Prediction, groups: Sequence[Group], evidence: Eviden
         return read_value(prediction, groups, evidence)
     readings: list[Reading] = []
     for block in _blocks(measure, groups[0][0], evidence):
-        found = _reading(prediction, groups, evidence, windows=partial(_block_window, block))
+        found = _reading(prediction, groups, evidence, windows=partial(block_window, block))
         if isinstance(found, Missing):
             return found
         readings.append(replace(found, at=f"{100 * block[1]:.3g}%"))
@@ -110,6 +111,44 @@ def read_bend(prediction: Prediction, groups: Sequence[Group], evidence: Evidenc
     start, end = prediction.measure.period
     point = prediction.expect.falls_after.progress if prediction.expect.falls_after else start
     return _falls(prediction, groups, evidence, parts=((point, end, 1.0), (start, point, -1.0)))
+
+
+def read_within(prediction: Prediction, groups: Sequence[Group], evidence: Evidence) -> tuple[Reading, ...] | Missing:
+    """Read the curve at the band's points, in half widths of the band from its middle: -1 and 1 are its edges."""
+    within = prediction.expect.within
+    if within is None or not within.at:
+        return Missing("its band was not computed: a forecast is frozen when its study is planned")
+    measure = prediction.measure
+    readings: list[Reading] = []
+    for block, low, high in zip(blocks_of(measure, within.at), within.low, within.high, strict=True):
+        if block[1] > measure.due + 1e-9:
+            break
+        found = _reading(prediction, groups, evidence, windows=partial(block_window, block))
+        if isinstance(found, Missing):
+            return found
+        middle, half = (low + high) / 2, max((high - low) / 2, math.ulp(high))
+        scaled = mapped(found.interval, partial(_standing, middle=middle, half=half))
+        readings.append(replace(found, interval=scaled, sd=found.sd / half, at=f"{100 * block[1]:.3g}%"))
+    return tuple(readings) or Missing("no point of its band lies in the window")
+
+
+def _standing(value: float, *, middle: float, half: float) -> float:
+    return (value - middle) / half
+
+
+def blocks_of(measure: Measure, points: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the blocks that end at ``points``: on the training stream each begins where the last one ended."""
+    if measure.split != "train" or measure.over is None:
+        return [(point, point) for point in points]
+    return list(itertools.pairwise((measure.over[0], *points)))
+
+
+def block_window(block: tuple[float, float], measure: Measure, facts: RunFacts) -> Window:
+    """Return the steps of a block: the review at its end, or the training steps inside it."""
+    if block[0] == block[1]:
+        return window_of(replace(measure, at=block[1], over=None), facts)
+    start, end = (step_at(point, planned_steps=facts.planned_steps) for point in block)
+    return Window(start + 1 if measure.split == "train" else end, end)
 
 
 def _reading(
@@ -157,11 +196,6 @@ def _blocks(measure: Measure, facts: RunFacts, evidence: Evidence) -> list[tuple
         reviews.append((step / facts.planned_steps,) * 2)
         by = step - 1
     return reviews[::-1]
-
-
-def _block_window(block: tuple[float, float], measure: Measure, facts: RunFacts) -> Window:
-    start, end = (step_at(point, planned_steps=facts.planned_steps) for point in block)
-    return Window(start + 1 if measure.split == "train" else end, end)
 
 
 def _falls(
@@ -222,6 +256,10 @@ def _ratio(prediction: Prediction) -> Region:
     return regions.above(ratio.above) if ratio.above is not None else regions.below(prediction.expect.numbers[0])
 
 
+BAND = Region(((-1.0, 1.0),), closed=True)
+"""The band of a forecast, in its own half widths."""
+
+
 def _sized(make: Callable[[float], Region]) -> Callable[[Prediction], Region]:
     return lambda prediction: make(prediction.expect.numbers[-1])
 
@@ -238,6 +276,7 @@ PREDICATES: tuple[Predicate, ...] = (
     Predicate("falls_after", _sized(regions.above), read_bend, "the curve falls faster after a point than before it"),
     Predicate("plateaus", _sized(regions.around), read_fall, "the curve moves less than a margin over the window"),
     Predicate("order", lambda _: regions.above(0.0), read_order, "the arms are ordered, lowest first"),
+    Predicate("within", lambda _: BAND, read_within, "the curve lies in a band that finished runs foretell"),
 )
 
 

@@ -45,6 +45,37 @@ class FallsAfter:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Within:
+    """The curve stays inside a band that finished runs foretell for one more run.
+
+    Written: ``of``, the folder of the finished runs, ``arm`` if it has another name there, and ``level``, the
+    chance that the whole curve lies inside. Frozen when the study is planned: the points ``at`` with the edges
+    ``low`` and ``high`` in the metric's unit, how many ``runs`` they come from, and the ledger head (``lock``).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    of: str
+    arm: str | None = None
+    level: Number = 0.95
+    at: tuple[Number, ...] = ()
+    low: tuple[Number, ...] = ()
+    high: tuple[Number, ...] = ()
+    runs: int | None = None
+    lock: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse edges without points, points out of order and a level that is none."""
+        if not 0.5 <= self.level < 1.0:
+            refuse(f"within.level is {self.level}", rule="a chance from 50% to below 100%", way_out="leave it out")
+        if not len(self.at) == len(self.low) == len(self.high) or list(self.at) != sorted(set(self.at)):
+            refuse("within has points without edges", rule="at, low and high go together", way_out="leave them out")
+        if any(low > high for low, high in zip(self.low, self.high, strict=True)):
+            refuse("within has a low above its high", rule="low comes first", way_out="leave both out")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Expect:
     """What is claimed of the measure: exactly one predicate, with its numbers in the metric's unit."""
 
@@ -59,6 +90,7 @@ class Expect:
     falls_after: FallsAfter | None = None
     plateaus: Number | None = None
     order: tuple[str, ...] | None = None
+    within: Within | None = None
 
     def __post_init__(self) -> None:
         """Refuse anything but one predicate with finite numbers."""
@@ -91,6 +123,8 @@ class Expect:
     def numbers(self) -> tuple[float, ...]:
         """All numbers of the claim, in the order written."""
         value = getattr(self, self.predicate)
+        if isinstance(value, Within):
+            value = (*value.low, *value.high)
         if isinstance(value, (Ratio, FallsAfter)):
             value = [getattr(value, name) for name in _given(value)]
         flat = value if isinstance(value, (tuple, list)) else (value,)
@@ -200,7 +234,7 @@ class Prediction:
             refuse(
                 f"{self.id} has no versus", rule=f"{name} compares two arms", way_out="add versus: ARM to its measure"
             )
-        if name in ("order", "falls_after", "plateaus") and measure.versus is not None:
+        if name in ("order", "falls_after", "plateaus", "within") and measure.versus is not None:
             refuse(
                 f"{self.id} has versus {measure.versus!r}",
                 rule=f"{name} speaks of single arms",

@@ -7,7 +7,7 @@ from typing import Any
 
 from leonids.claims.measure import Measure
 from leonids.claims.metrics import Metric
-from leonids.claims.prediction import Expect, FallsAfter, Prediction, Ratio
+from leonids.claims.prediction import Expect, FallsAfter, Prediction, Ratio, Within
 from leonids.records import Verdict, Word
 
 ICONS: Mapping[Word, str] = {"supported": "✔", "refuted": "✘", "inconclusive": "◐", "void": "∅", "not_due": "…"}
@@ -60,6 +60,8 @@ def claimed(prediction: Prediction) -> str:
     if isinstance(value, Ratio):
         inner = next(name for name in ("between", "above", "below") if getattr(value, name) is not None)
         return f"ratio {inner} {_plain(getattr(value, inner))}"
+    if isinstance(value, Within):
+        return f"inside the {100 * value.level:g} % band that {value.runs or 'the'} finished runs foretell"
     if expect.order is not None:
         return f"in this order, lowest first: {', '.join(expect.order)}"
     unit = unit_of(measure.kind)
@@ -100,7 +102,8 @@ def found(verdict: Verdict, prediction: Prediction | None = None) -> str:
     """Return the estimate with its interval, n and unit, in the metric's unit where the prediction is known."""
     if verdict.estimate is None:
         return "nothing measured"
-    kind = None if prediction is None or prediction.expect.ratio is not None else prediction.measure.kind
+    unitless = prediction is None or prediction.expect.predicate in ("ratio", "within")
+    kind = None if prediction is None or unitless else prediction.measure.kind
     value_alone = ("between", "above", "below")
     difference = prediction is not None and (
         prediction.measure.versus is not None or prediction.expect.predicate not in value_alone
@@ -114,6 +117,8 @@ def found(verdict: Verdict, prediction: Prediction | None = None) -> str:
     between = f"{100 * verdict.level:.3g} % CI {show(low or 0.0)} to {show(high or 0.0)}" if known else "no interval"
     unit = verdict.unit.removesuffix("s") if verdict.n == 1 else verdict.unit
     own = unit_of(kind) if kind is not None else ""
+    if prediction is not None and prediction.expect.within is not None:
+        own = "half widths from the middle of its band"
     return f"{show(verdict.estimate)}{' ' + own if own else ''} ({between}; {verdict.n} {unit})"
 
 

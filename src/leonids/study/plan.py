@@ -10,6 +10,7 @@ from leonids.claims.prediction import Prediction, resolved
 from leonids.digest import digest_of
 from leonids.errors import UsageError
 from leonids.spec import AdapterSpec, ArmSpec, RunSpec, ScaleSpec, StudySpec, load_universe
+from leonids.study.forecast import with_bands
 
 
 @final
@@ -75,6 +76,8 @@ def scale_of(study: StudySpec, choices: Choices) -> tuple[str, ScaleSpec]:
 
 
 def _check_choices(study: StudySpec, choices: Choices) -> None:
+    if choices.arms == ():
+        raise UsageError("--arms names none", rule=f"study {study.study!r} has {', '.join(study.arms)}")
     for arm in choices.arms or ():
         if arm not in study.arms:
             raise UsageError(f"study {study.study!r} has no arm {arm!r}", rule=f"its arms are {', '.join(study.arms)}")
@@ -96,6 +99,7 @@ def make_plan(study: StudySpec, choices: Choices, *, beside: Path | None = None)
         for arm in arms
         for seed in study.arms[arm].seeds or study.seeds
     )
+    study = with_bands(study, runs)
     return Plan(study, name, runs, study.predictions)
 
 
