@@ -59,6 +59,7 @@ def _quiet() -> None:
     """Keep libraries' bars and advice out of this process's messages; what they raise still comes out."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def _version(*, asked: bool) -> None:
@@ -329,8 +330,9 @@ def bases(context: typer.Context) -> None:
 def bases_get(name: Annotated[str, typer.Argument(help="The base to fetch.")]) -> None:
     """Fetch a base once; afterwards it works offline."""
     _quiet()
-    from leonids.train.bases import get_base
+    from leonids.train.fetch import get_base
 
+    say(f"looking for {name}; what is fetched is kept in the cache")
     typer.echo(str(get_base(name)))
 
 

@@ -130,7 +130,7 @@ class StudySpec(Model):
     study: Name
     title: str
     about: str = ""
-    arms: dict[Name, ArmSpec]
+    arms: Annotated[dict[Name, ArmSpec], Field(min_length=1)]
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     reviews: Annotated[tuple[Percentage, ...], Field(min_length=1)]
     scales: Annotated[dict[Literal["nano", "small", "full"], ScaleSpec], Field(min_length=1)]
