@@ -1,6 +1,6 @@
 """What every step measures, from the log-probabilities the loss needs anyway: totals and counts by role."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, final
 
@@ -58,25 +58,29 @@ def observe(scores: Scores, batch: Batch, *, groups: Tensor, count: int) -> Sums
     ``groups`` ``[B]`` is the group of each row, below ``count``.
     """
     with torch.no_grad():
-        nats, right = scores.nats.double(), scores.right.double()
-        top = scores.top.double()
-        # p(gold) = exp(-nats): the loss already holds it.
-        columns = torch.stack(
-            (torch.ones_like(nats), right, nats, batch.floor_nats, top, torch.exp(-nats), top * right), dim=1
-        )
+        columns = columns_of(scores.nats, scores.right, scores.top, batch.floor_nats)
         cell = groups[batch.rows] * len(ROLES) + batch.roles
-        sums = torch.zeros(count * len(ROLES), len(COLUMNS), dtype=torch.float64, device=nats.device)
+        sums = torch.zeros(count * len(ROLES), len(COLUMNS), dtype=torch.float64, device=columns.device)
         sums.index_add_(0, cell, columns)
-        wrong = torch.zeros(batch.size, dtype=torch.float64, device=nats.device)
-        wrong.index_add_(0, batch.rows, (1 - right) * (batch.roles != PROMPT))
+        wrong = torch.zeros(batch.size, dtype=torch.float64, device=columns.device)
+        wrong.index_add_(0, batch.rows, (~scores.right & (batch.roles != PROMPT)).double())
     return Sums(sums.view(count, len(ROLES), len(COLUMNS)), (wrong == 0).double())
 
 
-def totals_of(columns: list[list[float]], *, matched: float, examples: int) -> Totals:
+def columns_of(nats: Tensor, right: Tensor, top: Tensor, floor_nats: Tensor) -> Tensor:
+    """Return the columns of tokens, ``[..., len(COLUMNS)]`` in float64, from tensors of any one shape."""
+    nats, top, hits = nats.double(), top.double(), right.double()
+    # p(gold) = exp(-nats): the loss already holds it.
+    return torch.stack(
+        (torch.ones_like(nats), hits, nats, floor_nats.double(), top, torch.exp(-nats), top * hits), dim=-1
+    )
+
+
+def totals_of(columns: list[list[float]], *, matched: float, examples: int, roles: Sequence[str] = ROLES) -> Totals:
     """Return one group's totals from its ``columns`` ``[R, len(COLUMNS)]``; a role without tokens is absent."""
     found: Totals = {}
     for metric in METRICS:
-        for role, sums in zip(ROLES, columns, strict=True):
+        for role, sums in zip(roles, columns, strict=True):
             named = dict(zip(COLUMNS, sums, strict=True))
             count = sum(sign * named[name] for name, sign in metric.count.items())
             if count:

@@ -98,17 +98,22 @@ class _Score(torch.autograd.Function):
         return grads * slopes[0].unsqueeze(1).to(grads.dtype), None, None
 
 
+def linear_head(model: PreTrainedModel) -> Head:
+    """Return the model's head as its configuration describes it, unchecked."""
+    layer, config = output_layer(model), model.config
+    divide = float(getattr(config, "logits_scaling", None) or 1.0)
+    scale = float(getattr(config, "logit_scale", None) or 1.0) / divide
+    cap = float(getattr(config, "final_logit_softcapping", None) or 0.0)
+    return Head(layer.weight, layer.bias, scale=scale, cap=cap)
+
+
 def head_of(model: PreTrainedModel) -> Head:
     """Return the model's head, checked once against the model's own logits.
 
     Raises ``BaseError`` for a head of another form.
     """
-    layer, config = output_layer(model), model.config
-    divide = float(getattr(config, "logits_scaling", None) or 1.0)
-    scale = float(getattr(config, "logit_scale", None) or 1.0) / divide
-    cap = float(getattr(config, "final_logit_softcapping", None) or 0.0)
-    head = Head(layer.weight, layer.bias, scale=scale, cap=cap)
-    ids = torch.arange(min(8, layer.weight.shape[0]), device=model.device).unsqueeze(0)
+    head = linear_head(model)
+    ids = torch.arange(min(8, head.weight.shape[0]), device=model.device).unsqueeze(0)
     with torch.no_grad():
         own = model(input_ids=ids, use_cache=False).logits[0].float()
         ours = head.logits(model.base_model(input_ids=ids, use_cache=False)[0][0]).float()
