@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from leonids.records import Observation as Observation
     from leonids.records import Verdict as Verdict
     from leonids.spec import RunSpec as RunSpec
+    from leonids.train.callback import LeonidsCallback as LeonidsCallback
     from leonids.universe.universe import Universe as Universe
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "Example": "leonids.records:Example",
+    "LeonidsCallback": "leonids.train.callback:LeonidsCallback",
     "LeonidsError": "leonids.errors:LeonidsError",
     "Measurement": "leonids.records:Measurement",
     "Observation": "leonids.records:Observation",
