@@ -19,7 +19,8 @@ from leonids.ledger.runs import run_state
 from leonids.records import TOKEN_SETS, Grade
 from leonids.spec import RunSpec, StudySpec, validate
 from leonids.study.progress import sealed_steps
-from leonids.study.streams import RunStreams, Table
+from leonids.study.streams import STEPS, RunStreams, Table
+from leonids.study.windows import last_step
 
 PLAN, FLOORS = "plan", "floors"
 
@@ -163,11 +164,9 @@ class StudyFolder:
 
     def units(self, run: str, *, metric: str, tokens: str, split: str, window: Window) -> Units | None:
         """Return the rows of a metric inside a window; ``excess`` is loss minus floor minus head floor."""
-        table = self.table(run, split)
-        if table is None:
-            return None
-        keep = (table.steps >= window.first_step) & (table.steps <= window.last_step)
-        rows = table.where(keep)
+        metrics = ("loss", "floor") if metric in ("excess", "head_floor") else (metric,)
+        streams = self.streams(run)
+        rows = streams.window(split, metrics, first_step=window.first_step, last_step=window.last_step)
         found = self._metric(rows, run, metric, tokens)
         if found is None or not len(rows.steps):
             return None
@@ -194,11 +193,10 @@ class StudyFolder:
 
     def last_step(self, run: str, *, split: str, by: int) -> int | None:
         """Return the last step up to ``by`` at which a split was measured, or None."""
-        table = self.table(run, split)
-        if table is None:
-            return None
-        steps = table.steps[table.steps <= by]
-        return int(steps.max()) if len(steps) else None
+        streams = self.streams(run)
+        if split == "train":
+            return last_step(streams.folder / STEPS, by=by) or None
+        return max((step for step in streams.measured_steps(split) if step <= by), default=None)
 
 
 @final

@@ -1,6 +1,6 @@
 """A run's streams as arrays: what the judge, the report and the page read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from leonids.ledger.streams import read_stream
 from leonids.records import TOKEN_SETS
+from leonids.study.windows import Column, column, last_step, steps_of
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
@@ -117,7 +118,42 @@ class RunStreams:
         """Seconds spent in training steps so far; runs of one pass share theirs."""
         return sum(float(line.get("wall_s", 0.0)) for line in self._step_lines)
 
-    @property
+    @cached_property
     def done_steps(self) -> int:
         """The last step that was written."""
-        return int(self.steps.steps[-1]) if len(self.steps.steps) else 0
+        return last_step(self.folder / STEPS)
+
+    @cached_property
+    def _measured(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    def measured_steps(self, split: str) -> tuple[int, ...]:
+        """Return the steps at which a held-out split was measured, in order."""
+        if split not in self._measured:
+            self._measured[split] = steps_of(self.folder / REVIEWS, split=split)
+        return self._measured[split]
+
+    @cached_property
+    def _columns(self) -> dict[tuple[str, str, int, int], Column]:
+        return {}
+
+    def window(self, split: str, metrics: Sequence[str], *, first_step: int, last_step: int) -> Table:
+        """Return a split's rows of some metrics between two steps; only those lines of the stream are read."""
+        columns = {metric: self._column(split, metric, first_step, last_step) for metric in metrics}
+        rows = next(iter(columns.values()))
+        return Table(
+            steps=rows.steps,
+            keys=rows.keys,
+            totals={(metric, role): total for metric, c in columns.items() for role, total in c.totals.items()},
+            counts={(metric, role): count for metric, c in columns.items() for role, count in c.counts.items()},
+        )
+
+    def _column(self, split: str, metric: str, first: int, last: int) -> Column:
+        path = self.folder / (STEPS if split == "train" else REVIEWS)
+        if split == "train":
+            return column(path, metric=metric, split=split, first_step=first, last_step=last)
+        # Many predictions ask for the same review; a training window is large and asked for once.
+        key = (split, metric, first, last)
+        if key not in self._columns:
+            self._columns[key] = column(path, metric=metric, split=split, first_step=first, last_step=last)
+        return self._columns[key]

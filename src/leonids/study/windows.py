@@ -1,0 +1,165 @@
+"""Parts of long streams: the lines of a window, and one metric out of them, without reading the rest.
+
+A stream of 40,000 steps is some 40 MB, and a prediction asks for one metric in one window of it. Streams are
+written in order of their steps, so a window is found by bisection; and their lines are canonical JSON, so a metric
+is found by its text. What these functions return is what parsing every line would give.
+"""
+
+import mmap
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leonids.ledger.disk import unreadable
+from leonids.records import ROLES
+
+Steps: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
+
+STEP = re.compile(rb'"step":(\d+)[,}]')
+INDEX = re.compile(rb'"index":(\d+)[,}]')
+IN_ORDER = tuple(sorted((*ROLES, "example")))
+"""Roles as canonical JSON lists them."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One metric in a window: ``[n]`` steps and keys, and totals and counts ``[n]`` of each role that occurs."""
+
+    steps: Steps
+    keys: Steps
+    totals: dict[str, Floats]
+    counts: dict[str, Floats]
+
+
+@lru_cache(maxsize=64)
+def _pattern(metric: str) -> re.Pattern[bytes]:
+    roles = "".join(rf'(?:"{role}":\[([^,\]]+),([^,\]]+)\],?)?' for role in IN_ORDER)
+    return re.compile((rf'"{re.escape(metric)}":\{{{roles}\}}').encode())
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap | None]:
+    """Give the file's bytes without reading them; None for a file that is empty or not there."""
+    try:
+        with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data
+    except (FileNotFoundError, ValueError):
+        yield None
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _end(data: mmap.mmap) -> int:
+    """Return where the last complete line ends: what follows is being written right now."""
+    return data.rfind(b"\n") + 1
+
+
+def _step_from(data: mmap.mmap, at: int, end: int) -> tuple[int, int] | None:
+    """Return the first line at or after the line start ``at`` that has a step: its start and its step."""
+    while at < end:
+        after = data.find(b"\n", at) + 1
+        if found := STEP.search(data, at, after):
+            return at, int(found[1])
+        at = after
+    return None
+
+
+def _offset(data: mmap.mmap, step: int, end: int) -> int:
+    """Return where the first line of ``step`` or a later step begins; ``end`` where there is none."""
+    low, high = 0, end
+    while low < high:
+        middle = data.rfind(b"\n", low, (low + high) // 2) + 1 or low
+        found = _step_from(data, middle, high)
+        if found is None:
+            high = middle
+        elif found[1] < step:
+            low = data.find(b"\n", found[0]) + 1
+        else:
+            high = middle
+    return low
+
+
+def last_step(path: Path, *, by: int | None = None) -> int:
+    """Return the last step of a stream, or the last up to ``by``; 0 where there is none."""
+    with _mapped(path) as data:
+        if data is None:
+            return 0
+        end = _end(data)
+        at = end if by is None else _offset(data, by + 1, end)
+        while at > 0:
+            start = data.rfind(b"\n", 0, at - 1) + 1
+            if found := STEP.search(data, start, at):
+                return int(found[1])
+            at = start
+    return 0
+
+
+def steps_of(path: Path, *, split: str) -> tuple[int, ...]:
+    """Return the steps at which examples of a held-out split were measured, in order."""
+    found: list[int] = []
+    with _mapped(path) as data:
+        if data is None:
+            return ()
+        at, end = 0, _end(data)
+        while (line := _step_from(data, at, end)) is not None:
+            at = _offset(data, line[1] + 1, end)
+            if _observations(data[line[0] : at], split):
+                found.append(line[1])
+    return tuple(found)
+
+
+def _observations(chunk: bytes, split: str) -> list[bytes]:
+    here = b'"split":"%s","step":' % split.encode()
+    return [line for line in chunk.split(b"\n") if b'"kind":"observation"' in line and here in line]
+
+
+def column(path: Path, *, metric: str, split: str, first_step: int, last_step: int) -> Column:
+    """Return a metric's rows from ``first_step`` to ``last_step``: training steps, or a held-out split's examples."""
+    with _mapped(path) as data:
+        if data is None:
+            return _column([], metric, keyed=False)
+        end = _end(data)
+        start = _offset(data, first_step, end)
+        chunk = data[start : _offset(data, last_step + 1, end)]
+    if split == "train":
+        lines = [line for line in chunk.split(b"\n") if b'"kind":"step"' in line]
+        return _column(lines, metric, keyed=False)
+    return _column(_observations(chunk, split), metric, keyed=True)
+
+
+def _column(lines: Sequence[bytes], metric: str, *, keyed: bool) -> Column:
+    text = b"\n".join(lines)
+    steps = _whole(STEP, lines)
+    keys = _whole(INDEX, lines) if keyed else np.zeros(len(lines), dtype=np.int64)
+    pattern = _pattern(metric)
+    rows = pattern.findall(text)
+    if len(rows) != len(lines):
+        empty = (b"",) * (2 * len(IN_ORDER))
+        rows = [found.groups(b"") if (found := pattern.search(line)) else empty for line in lines]
+    columns = list(zip(*rows, strict=True)) if rows else []
+    totals, counts = {}, {}
+    for role, total, count in zip(IN_ORDER, columns[::2], columns[1::2], strict=False):
+        if any(count):
+            totals[role], counts[role] = _numbers(total), _numbers(count)
+    return Column(steps, keys, totals, counts)
+
+
+def _whole(pattern: re.Pattern[bytes], lines: Sequence[bytes]) -> Steps:
+    return np.array([int(found[1]) if (found := pattern.search(line)) else 0 for line in lines], dtype=np.int64)
+
+
+def _numbers(texts: Sequence[bytes]) -> Floats:
+    try:
+        return np.array(list(map(float, texts)))
+    except ValueError:
+        # A role that some lines lack, or a number that JSON lacks and the stream spells out.
+        return np.array([float(text.strip(b'"')) if text else 0.0 for text in texts])
