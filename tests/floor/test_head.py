@@ -5,11 +5,15 @@ import pytest
 from scipy.optimize import minimize
 
 from leonids.floor.base_files import find_base, read_head, read_tokenizer
-from leonids.floor.head import head_floor
+from leonids.floor.head import HeadFloor, OutputHead, head_floor
 from leonids.floor.tokens import TokenFloor
 from leonids.spec import load_universe
 from leonids.study.floors import head_report, tokenizer_of
 from leonids.universe.universe import Universe
+
+
+def floors(matrix: np.ndarray, gain: np.ndarray, shares: list[dict[int, float]], **more: float) -> HeadFloor:
+    return head_floor(OutputHead(matrix.astype(np.float32), gain.astype(np.float32)), shares, **more)
 
 
 def least_loss(matrix: np.ndarray, gain: np.ndarray, shares: dict[int, float]) -> float:
@@ -32,9 +36,10 @@ def test_the_interval_holds_the_least_loss(seed: int) -> None:
     generator = np.random.default_rng(seed)
     matrix = generator.normal(size=(30, 6)) * generator.uniform(0.2, 2.0)
     matrix[1] = matrix[0] + 0.01 * generator.normal(size=6)
-    gain = generator.uniform(0.5, 1.5, size=6)
+    gain = generator.uniform(0.5, 1.5, size=6).astype(np.float32)
+    matrix = matrix.astype(np.float32)
     targets = [{0: 1.0}, {7: 1.0}, {3: 0.7, 4: 0.3}, {0: 0.5, 1: 0.5}]
-    found = head_floor(matrix, gain, targets, tolerance_nats=1e-5)
+    found = floors(matrix, gain, targets, tolerance_nats=1e-5)
     for low, high, shares in zip(found.low, found.high, targets, strict=True):
         truth = least_loss(matrix, gain, shares)
         assert low - 1e-6 <= truth <= high + 1e-5
@@ -47,15 +52,15 @@ def test_collapsed_tokens_have_a_floor_and_separated_ones_have_none() -> None:
     collapsed = matrix.copy()
     collapsed[:4] = matrix[0] + 1e-3 * generator.normal(size=(4, 64))
     gain = np.ones(64)
-    assert head_floor(matrix, gain, [{0: 1.0}]).high[0] < 1e-3
+    assert floors(matrix, gain, [{0: 1.0}]).high[0] < 1e-3
     # Four tokens that the head cannot tell apart: at best each gets a quarter.
-    assert head_floor(collapsed, gain, [{0: 1.0}]).low[0] == pytest.approx(np.log(4), abs=0.1)
+    assert floors(collapsed, gain, [{0: 1.0}]).low[0] == pytest.approx(np.log(4), abs=0.1)
 
 
 def test_no_state_on_the_ball_beats_the_floor() -> None:
     generator = np.random.default_rng(5)
     matrix, gain = generator.normal(size=(50, 8)), generator.uniform(0.5, 2, size=8)
-    low = head_floor(matrix, gain, [{9: 1.0}]).low[0]
+    low = floors(matrix, gain, [{9: 1.0}]).low[0]
     states = generator.normal(size=(5000, 8))
     states *= np.sqrt(8) / np.linalg.norm(states, axis=1, keepdims=True)
     logits = states @ (matrix * gain).T

@@ -17,6 +17,7 @@ from platformdirs import user_cache_path
 from tokenizers import Tokenizer
 
 from leonids.errors import BaseError
+from leonids.floor.head import OutputHead
 
 Array32 = npt.NDArray[np.float32]
 
@@ -42,15 +43,41 @@ BASES: tuple[BaseRow, ...] = (
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HUB_FILES = ("*.json", "*.safetensors")
 
-GAIN_OFFSETS: Mapping[str, float] = {
-    "llama": 0.0,
-    "mistral": 0.0,
-    "qwen2": 0.0,
-    "qwen3": 0.0,
-    "phi3": 0.0,
-    "gemma": 1.0,
-}
-"""Model types whose head is ``W diag(g) u`` with an RMS-normalised u; the number is added to the stored gain."""
+
+@final
+@dataclass(frozen=True, slots=True)
+class HeadForm:
+    """How a model type turns its last state into logits, and under which names its tensors lie.
+
+    ``centred``: a LayerNorm instead of an RMSNorm. ``gain_offset`` is added to the stored gain. ``scale`` names the
+    configuration's factor of the logits, ``divisor`` what they are divided by, ``cap`` their soft-capping.
+    """
+
+    model_type: str
+    norm: str = "model.norm"
+    embedding: str = "model.embed_tokens"
+    centred: bool = False
+    gain_offset: float = 0.0
+    scale: str = ""
+    divisor: str = ""
+    cap: str = ""
+
+
+HEAD_FORMS: tuple[HeadForm, ...] = (
+    HeadForm("llama"),
+    HeadForm("mistral"),
+    HeadForm("qwen2"),
+    HeadForm("qwen3"),
+    HeadForm("phi3"),
+    HeadForm("gemma", gain_offset=1.0),
+    HeadForm("gemma2", gain_offset=1.0, cap="final_logit_softcapping"),
+    HeadForm("gemma3_text", gain_offset=1.0, cap="final_logit_softcapping"),
+    HeadForm("granite", divisor="logits_scaling"),
+    HeadForm("gpt2", norm="transformer.ln_f", embedding="transformer.wte", centred=True),
+    HeadForm("phi", norm="model.final_layernorm", centred=True),
+    HeadForm("cohere", centred=True, scale="logit_scale"),
+)
+"""The model types whose head is known. Adding one is one row; tests compare each row with the model itself."""
 
 
 @final
@@ -64,15 +91,6 @@ class BaseFacts:
     bos_id: int
     eos_id: int
     tied: bool
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The output matrix ``weight`` [V, d] and the final norm's ``gain`` [d], in float32."""
-
-    weight: Array32
-    gain: Array32
 
 
 def cache_folder() -> Path:
@@ -179,24 +197,54 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
-def read_head(folder: Path) -> Head:
-    """Return the output matrix and final gain of a base folder.
+def read_head(folder: Path) -> OutputHead:
+    """Return what turns a base's last normalised state into logits: matrix, gain, and what its form has besides.
 
-    Raises ``BaseError`` for model types whose head has another form than ``W diag(g) u``.
+    Raises ``BaseError`` for model types whose head has a form that is not known.
     """
-    facts = read_facts(folder)
-    if facts.model_type not in GAIN_OFFSETS:
+    config = _read_json(folder / "config.json")
+    kind = str(config.get("model_type", ""))
+    form = next((form for form in HEAD_FORMS if form.model_type == kind), None)
+    if form is None:
         raise BaseError(
-            f"the head of model type {facts.model_type!r} is not known",
-            rule=f"known are {', '.join(GAIN_OFFSETS)}",
+            f"the head of model type {kind!r} is not known",
+            rule=f"known are {', '.join(form.model_type for form in HEAD_FORMS)}",
             way_out="leave the head's floor out",
         )
     places = _tensor_places(folder)
-    name = "lm_head.weight"
-    if name not in places:
-        name = "model.embed_tokens.weight"
-    gain = _read_tensor(places, "model.norm.weight", folder=folder) + np.float32(GAIN_OFFSETS[facts.model_type])
-    return Head(weight=_read_tensor(places, name, folder=folder), gain=gain)
+    norm, embedding = (_named_in(places, name) for name in (form.norm, form.embedding))
+    name = "lm_head.weight" if "lm_head.weight" in places else f"{embedding}.weight"
+    gain = _read_tensor(places, f"{norm}.weight", folder=folder) + np.float32(form.gain_offset)
+    shift, bias = (
+        _read_tensor(places, name, folder=folder) if name in places else None
+        for name in (f"{norm}.bias", "lm_head.bias")
+    )
+    cap = config.get(form.cap) if form.cap else None
+    return OutputHead(
+        weight=_read_tensor(places, name, folder=folder),
+        gain=gain,
+        centred=form.centred,
+        shift=shift,
+        bias=bias,
+        scale=_number(config, form.scale) / _number(config, form.divisor),
+        cap=None if cap is None else float(cap),
+    )
+
+
+def _named_in(places: Mapping[str, Path], name: str) -> str:
+    # A model saved without its head leaves the first part of its tensors' names out.
+    short = name.partition(".")[2]
+    return name if f"{name}.weight" in places or f"{short}.weight" not in places else short
+
+
+def _number(config: Mapping[str, Any], key: str) -> float:
+    """Return a factor of the configuration; 1 for a form without it. Raises ``BaseError`` where it is missing."""
+    if not key:
+        return 1.0
+    value = config.get(key)
+    if not isinstance(value, int | float) or value == 0:
+        raise BaseError(f"config.json has {key} = {value!r}", rule="its head's logits are scaled by that number")
+    return float(value)
 
 
 def base_digest(folder: Path) -> str:

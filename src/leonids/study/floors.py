@@ -76,9 +76,7 @@ def head_report(universe: Universe, floor: TokenFloor, base: str, *, examples: i
         return HeadReport({}, 0.0, (), 0, reason=error.problem)
     rows = [t for i in range(examples) for t in _answer_targets(floor.encode(universe.example("train", 0, i)))]
     unique = list(dict.fromkeys(target for _, target in rows))
-    found = head_floor(
-        head.weight.astype(np.float64), head.gain.astype(np.float64), [dict(target) for target in unique]
-    )
+    found = head_floor(head, [dict(target) for target in unique])
     entropy = np.array([-math.fsum(share * math.log(share) for _, share in target) for target in unique])
     above = dict(zip(unique, np.maximum(found.low - entropy, 0.0), strict=True))
     total: dict[str, float] = defaultdict(float)
