@@ -133,7 +133,7 @@ def _so_far(prediction: Prediction, runs: Mapping[str, Sequence[RunFacts]], evid
     ]
     now = min([*marks, measure.due], default=0.0)
     start = measure.over[0] if measure.over is not None else 0.0
-    if now <= start or prediction.expect.falls_after is not None or (measure.seed is None and not groups):
+    if now <= start or prediction.expect.falls_after is not None or not groups:
         return ()
     over = None if measure.over is None else (start, now)
     earlier = replace(prediction, measure=replace(measure, at=now if over is None else None, over=over))

@@ -1,6 +1,6 @@
 """From a study to the runs that answer it: pure, and the same every time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -10,6 +10,7 @@ from leonids.claims.prediction import Prediction, resolved
 from leonids.digest import digest_of
 from leonids.errors import UsageError
 from leonids.spec import AdapterSpec, ArmSpec, RunSpec, ScaleSpec, StudySpec, load_universe
+from leonids.universe.blueprint import UniverseSpec
 from leonids.study.forecast import with_bands
 
 
@@ -94,8 +95,10 @@ def make_plan(study: StudySpec, choices: Choices, *, beside: Path | None = None)
     name, scale = scale_of(study, choices)
     arms = [arm for arm in study.arms if choices.arms is None or arm in choices.arms]
     steps = choices.steps or scale.steps
+    names = dict.fromkeys(study.arms[arm].universe for arm in arms)
+    universes = {name: load_universe(name, beside=beside) for name in names}
     runs = tuple(
-        _run(study, arm, seed, scale=scale, base=choices.base or scale.base, steps=steps, beside=beside)
+        _run(study, arm, seed, scale=scale, base=choices.base or scale.base, steps=steps, universes=universes)
         for arm in arms
         for seed in study.arms[arm].seeds or study.seeds
     )
@@ -109,13 +112,20 @@ def review_steps(reviews: Sequence[float], steps: int) -> tuple[int, ...]:
 
 
 def _run(
-    study: StudySpec, arm: str, seed: int, *, scale: ScaleSpec, base: str, steps: int, beside: Path | None
+    study: StudySpec,
+    arm: str,
+    seed: int,
+    *,
+    scale: ScaleSpec,
+    base: str,
+    steps: int,
+    universes: Mapping[str, UniverseSpec],
 ) -> RunSpec:
     spec: ArmSpec = study.arms[arm]
     return RunSpec(
         run=f"{arm}.s{seed}",
         arm=arm,
-        universe=load_universe(spec.universe, beside=beside),
+        universe=universes[spec.universe],
         base=base,
         adapter=AdapterSpec(
             rank=spec.rank,
