@@ -31,7 +31,7 @@ def trained(run_spec: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def parts(training: Training, n: int) -> Any:
-    (chunk,) = training.engine.stack.chunks
+    (chunk,) = training.stack.chunks
     scopes = [training.runs[e].loss_on for e in chunk.members]
     streams = [training.streams[e] for e in chunk.members]
     return chunk, streams, held_out(streams, scopes, split="validation", first=0, n=n)

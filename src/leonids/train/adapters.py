@@ -28,12 +28,16 @@ def start_fresh(stack: Stack, adapter: int, *, init_seed: int) -> None:
     and different ranks start with the same first rows of A.
     """
     for name, (a, b) in stack.tensors(adapter).items():
-        generator = torch.Generator().manual_seed(stream_key("leonids/init", init_seed, name) % 2**63)
-        # kaiming_uniform(a = sqrt 5) is uniform within sqrt(6 / ((1 + 5) inputs)).
-        bound = 1 / math.sqrt(a.shape[1])
-        draw = torch.empty(a.shape, dtype=torch.float32).uniform_(-bound, bound, generator=generator)
-        a.copy_(draw)
+        a.copy_(fresh_a(name, rank=a.shape[0], inputs=a.shape[1], init_seed=init_seed))
         b.zero_()
+
+
+def fresh_a(layer: str, *, rank: int, inputs: int, init_seed: int) -> Tensor:
+    """Return the A ``[rank, inputs]`` that a layer's adapter starts with, in float32."""
+    generator = torch.Generator().manual_seed(stream_key("leonids/init", init_seed, layer) % 2**63)
+    # kaiming_uniform(a = sqrt 5) is uniform within sqrt(6 / ((1 + 5) inputs)).
+    bound = 1 / math.sqrt(inputs)
+    return torch.empty(rank, inputs).uniform_(-bound, bound, generator=generator)
 
 
 def peft_tensors(stack: Stack, adapter: int) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ class Backend(Protocol):
 
 BACKENDS: Mapping[str, str] = {
     "native": "leonids.train.native:NATIVE",
+    "trl": "leonids.train.trl:TRL",
 }
 """Back ends by name, as ``module:attribute``."""
 

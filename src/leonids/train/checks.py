@@ -21,8 +21,13 @@ def check_pass(runs: Sequence[RunSpec]) -> None:
             rule="a pass shares base, dtype, batch size, steps, reviews, targets, and has no dropout",
             way_out="train them apart: plan_passes() groups them",
         )
-    late = [step for run in runs for step in run.reviews if step > run.steps]
+    check_reviews(runs)
+
+
+def check_reviews(runs: Sequence[RunSpec]) -> None:
+    """Refuse a review after the last step. Raises ``UsageError``."""
+    late = [(step, run.steps) for run in runs for step in run.reviews if step > run.steps]
     if late:
         raise UsageError(
-            f"a review at step {late[0]} of {runs[0].steps}", rule="a review is at or before the last step"
+            f"a review at step {late[0][0]} of {late[0][1]}", rule="a review is at or before the last step"
         )

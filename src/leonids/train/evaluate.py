@@ -6,8 +6,9 @@ the same arithmetic only; ``audit`` counts how often generation disagrees.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from leonids.train.bodies import Body
 from leonids.train.data import Row, Stream
 from leonids.train.probe import Totals, add_totals, observe, totals_of
 from leonids.train.scoring import Head
-from leonids.train.stacked import Chunk, Stack
+from leonids.train.stacked import Chunk
 
 AUDITED = 32
 """Examples of a review whose answers are generated as well."""
@@ -36,6 +37,14 @@ AUDIT_LEVEL = 0.95
 SPARE_TOKENS = 8
 
 
+class Adapters(Protocol):
+    """What sits on a base: the adapters of a stack, of which a chunk is active at a time, or one of PEFT's own."""
+
+    def active(self, chunk: Chunk | None, *, keep: bool = False) -> AbstractContextManager[None]:
+        """Let the base's forward use the adapters of ``chunk``."""
+        ...
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Engine:
@@ -44,7 +53,7 @@ class Engine:
     base: Base
     body: Body
     head: Head
-    stack: Stack
+    adapters: Adapters
     tokens: int
 
 
@@ -73,12 +82,12 @@ def held_out(streams: Sequence[Stream], scopes: Sequence[LossScope], *, split: s
     return HeldOut(split, rows, scopes)
 
 
-def teacher_forced(engine: Engine, chunk: Chunk, held: HeldOut) -> list[list[Found]]:
+def teacher_forced(engine: Engine, chunk: Chunk | None, held: HeldOut) -> list[list[Found]]:
     """Return what each adapter of a chunk does on each of its rows, in the rows' order."""
     count = len(held.rows[0])
     lengths = [max(len(rows[at].tokens.ids) for rows in held.rows) for at in range(count)]
     found: list[dict[int, Found]] = [{} for _ in held.rows]
-    with torch.no_grad(), engine.stack.active(chunk, keep=True):
+    with torch.no_grad(), engine.adapters.active(chunk, keep=True):
         for places in by_length(lengths, tokens=max(1, engine.tokens // len(held.rows))):
             batch = collate(
                 [
@@ -98,7 +107,7 @@ def teacher_forced(engine: Engine, chunk: Chunk, held: HeldOut) -> list[list[Fou
     return [[own[at] for at in range(count)] for own in found]
 
 
-def generate(engine: Engine, chunk: Chunk, rows: Sequence[Sequence[Row]]) -> list[list[list[int]]]:
+def generate(engine: Engine, chunk: Chunk | None, rows: Sequence[Sequence[Row]]) -> list[list[list[int]]]:
     """Return the greedy answers (token ids up to and with the end token) of each adapter to its rows' prompts."""
     flat = [row for own in rows for row in own]
     prompts = [row.tokens.ids[: row.tokens.prompt_tokens] for row in flat]
@@ -107,7 +116,7 @@ def generate(engine: Engine, chunk: Chunk, rows: Sequence[Sequence[Row]]) -> lis
     ids = torch.tensor([[end] * (width - len(prompt)) + list(prompt) for prompt in prompts])
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     model, device = engine.base.model, engine.base.device
-    with torch.no_grad(), engine.stack.active(chunk, keep=True):
+    with torch.no_grad(), engine.adapters.active(chunk, keep=True):
         out: Tensor = model.generate(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
@@ -188,7 +197,7 @@ def review_lines(found: Sequence[Found], audited: dict[str, Any], *, step: int, 
 
 
 def review(
-    engine: Engine, chunk: Chunk, streams: Sequence[Stream], held: HeldOut, *, step: int
+    engine: Engine, chunk: Chunk | None, streams: Sequence[Stream], held: HeldOut, *, step: int
 ) -> list[list[dict[str, Any]]]:
     """Return the review lines of each adapter of a chunk on ``held``."""
     found = teacher_forced(engine, chunk, held)

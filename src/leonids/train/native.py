@@ -1,13 +1,10 @@
 """The back end ``native``: many runs in one pass over one frozen base."""
 
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, final
 
 import torch
@@ -40,38 +37,7 @@ from leonids.train.probe import observe, totals_of
 from leonids.train.room import Room, room_for
 from leonids.train.scoring import head_of
 from leonids.train.stacked import Chunk, Stack, plan_chunks
-
-
-@final
-class Stop:
-    """Whether somebody asked to stop."""
-
-    __slots__ = ("asked",)
-
-    def __init__(self) -> None:
-        self.asked = False
-
-
-@contextmanager
-def stop_requests() -> Iterator[Stop]:
-    """Turn the first SIGINT or SIGTERM into a request; a second one ends the process as usual."""
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, _: FrameType | None) -> None:
-        stop.asked = True
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+from leonids.train.stopping import Stop, stop_requests
 
 
 @contextmanager
@@ -123,6 +89,7 @@ class Training:
         stack = Stack(base.model, [run.adapter for run in runs], chunks=chunks)
         for e, run in enumerate(runs):
             start_fresh(stack, e, init_seed=run.init_seed)
+        self.stack = stack
         self.engine = Engine(base, body, head, stack, self.room.forward_tokens)
         self.optimizer = StackOptimizer(stack, runs)
         self.writers = self._open_writers(opened, resume=resume)
@@ -161,7 +128,7 @@ class Training:
     def _load(self, e: int, step: int) -> dict[str, Any]:
         folder = self._folder(self.runs[e])
         checkpoint = read_checkpoint(folder, step)
-        load_into(self.engine.stack, e, checkpoint.adapter)
+        load_into(self.stack, e, checkpoint.adapter)
         self.optimizer.load_state(e, dict(checkpoint.optimizer))
         drop_after(folder, step)
         return dict(checkpoint.watermark)
@@ -184,7 +151,7 @@ class Training:
             if stop.asked:
                 raise KeyboardInterrupt
         for e, run, writer in self._writing:
-            fill = partial(write_adapter, tensors=peft_tensors(self.engine.stack, e), spec=run.adapter, base=run.base)
+            fill = partial(write_adapter, tensors=peft_tensors(self.stack, e), spec=run.adapter, base=run.base)
             write_whole(self._folder(run) / "adapter", fill)
             writer.finish()
 
@@ -192,9 +159,9 @@ class Training:
         started = time.perf_counter()
         number = self.done + 1
         batches = {stream: self._rows(stream, step=number) for stream in set(self.streams)}
-        self.engine.stack.zero_grads()
+        self.stack.zero_grads()
         found: dict[int, tuple[Tensor, Tensor]] = {}
-        for chunk in self.engine.stack.chunks:
+        for chunk in self.stack.chunks:
             found |= self._forward_backward(chunk, [batches[self.streams[e]] for e in chunk.members])
         rates = self.optimizer.step(self.done)
         order = range(len(self.runs))
@@ -230,7 +197,7 @@ class Training:
                 device=device,
             )
             groups = torch.arange(len(parts), device=device).repeat_interleave(len(parts[0]))
-            with self.engine.stack.active(chunk):
+            with self.stack.active(chunk):
                 scores = self.engine.head.score(self.engine.body.states(batch), batch.gold)
                 # The sum over adapters of each adapter's own token mean: no adapter's gradient knows of another.
                 (scores.nats * shares.to(scores.nats.dtype)[groups[batch.rows]]).sum().backward()
@@ -252,7 +219,7 @@ class Training:
         if self.done == max(first.reviews):
             plans.append(("test", 0, first.test_examples))
         for split, start, count in plans:
-            for chunk in self.engine.stack.chunks:
+            for chunk in self.stack.chunks:
                 streams = [self.streams[e] for e in chunk.members]
                 scopes = [self.runs[e].loss_on for e in chunk.members]
                 held = held_out(streams, scopes, split=split, first=start, n=count)
@@ -267,7 +234,7 @@ class Training:
         heads: list[dict[str, StreamHead]] = []
         for e, run, writer in self._writing:
             heads.append(writer.watermark())
-            tensors, state = peft_tensors(self.engine.stack, e), self.optimizer.state_of(e)
+            tensors, state = peft_tensors(self.stack, e), self.optimizer.state_of(e)
             write_checkpoint(self._folder(run), Checkpoint(self.done, tensors, state, heads[-1]), spec=run)
         for (_, run, writer), head in zip(self._writing, heads, strict=True):
             writer.commit(head)

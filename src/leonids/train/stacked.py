@@ -207,12 +207,12 @@ class Stack:
         return chunk
 
     @contextmanager
-    def active(self, chunk: Chunk, *, keep: bool = False) -> Iterator[None]:
-        """Let the model's forward use ``chunk``; rows must then be adapter-major in its order.
+    def active(self, chunk: Chunk | None, *, keep: bool = False) -> Iterator[None]:
+        """Let the model's forward use ``chunk`` (None: the bare base); rows must be adapter-major in its order.
 
         ``keep`` keeps written-down weights for the whole block: for many forward passes without a step between.
         """
-        self.switch.active, self.switch.keep = self.chunks.index(chunk), keep
+        self.switch.active, self.switch.keep = -1 if chunk is None else self.chunks.index(chunk), keep
         try:
             yield
         finally:
