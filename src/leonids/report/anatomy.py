@@ -1,6 +1,6 @@
 """What a loss is made of: floors, head and excess over the same tokens, in shares that add up to it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -11,6 +11,9 @@ from leonids.records import ROLES, TOKEN_SETS
 from leonids.report.numbers import Known, Missing, Value, ratio
 from leonids.study.folder import StudyFolder
 from leonids.study.streams import Table
+
+ONE_NAME: Mapping[str, str] = {"data floor": "floor of the answer", "head": "head floor"}
+"""Arms whose loss is over the answer alone, and those over all tokens, name two addends differently."""
 
 
 @final
@@ -106,3 +109,11 @@ def mean(rows: Table, metric: str, *, tokens: str) -> Known:
         return Missing(f"{metric.replace('_', ' ')} was not measured on {tokens} tokens")
     counted = pooled[1] > 0
     return ratio(pooled[0][counted], pooled[1][counted])
+
+
+def mean_shares(parts: Sequence[Anatomy]) -> dict[str, float]:
+    """Return floors, then excess by role, in nats per token: each the mean of the seeds; one name for each addend."""
+    named = [
+        {ONE_NAME.get(p.name, p.name): p.value.estimate for p in (*part.parts[:-1], *part.roles)} for part in parts
+    ]
+    return {name: float(np.mean([shares[name] for shares in named])) for name in (named[0] if named else {})}

@@ -3,16 +3,13 @@
 from leonids.claims.prediction import Prediction
 from leonids.report.canvas import Axes, drawn, legend, sheet, styled, svg
 from leonids.report.claimed import COLOURS, word_of
-from leonids.report.curves import Curve, combined, series, thinned
+from leonids.report.curves import ON_THE_AXIS, Curve, claimed_curve, runs_claimed, splits_claimed, thinned
 from leonids.report.figures import Drawing, corridor, corridor_handle
 from leonids.report.findings import Findings
 from leonids.spec import RunSpec
 
 A_SHEET = 8
 """Panels a sheet: more would not be read in print."""
-
-ON_THE_AXIS = ("between", "above", "below", "differs", "coincide", "ratio")
-"""Predicates whose region is in the unit of the curve. The others claim a slope or an order: no box is drawn."""
 
 
 def predicted(findings: Findings) -> tuple[Drawing, ...]:
@@ -44,7 +41,7 @@ def _panel(findings: Findings, axis: Axes, prediction: Prediction) -> None:
     axis.set_title(f"{prediction.id} {word_of(verdict)}")
     scale = 100.0 if measure.kind.unit.startswith("share") and prediction.expect.ratio is None else 1.0
     axis.set_ylabel(_label(prediction), fontsize=7)
-    for run in _runs(findings, prediction):
+    for run in runs_claimed(findings.folder, prediction):
         for curve, look in _curves(findings, prediction, run):
             # Predictions speak of training: the base's value before it would only squeeze the panel.
             trained = curve.x > 0
@@ -89,30 +86,15 @@ def _label(prediction: Prediction) -> str:
     return f"{what}, {unit}\n{measure.arm}" + (f" - {measure.versus}" if measure.versus else "")
 
 
-def _runs(findings: Findings, prediction: Prediction) -> list[RunSpec]:
-    arms = prediction.expect.order or (prediction.measure.arm,)
-    runs = [run for arm in arms for run in findings.folder.runs_of(arm)]
-    seed = prediction.measure.seed
-    chosen = [run for run in runs if seed is None or run.data_seed == seed]
-    return chosen[:1] if prediction.scope == "run" and prediction.expect.order is None else chosen
-
-
 def _curves(findings: Findings, prediction: Prediction, run: RunSpec) -> list[tuple[Curve, dict[str, object]]]:
-    """The measure's curve; where it is measured once (the test split), the validation curve as its background."""
-    measure, folder = prediction.measure, findings.folder
     looks: dict[str, dict[str, object]] = {
         "validation": {"color": "#0072B2", "marker": "o", "markersize": 3, "linewidth": 0.9, "label": "validation"},
         "train": {"color": "#777777", "linewidth": 0.5, "label": "training, raw"},
         "test": {"color": "#000000", "marker": "x", "linestyle": "none", "label": "test"},
     }
-    splits = ("validation", "test") if measure.split == "test" else (measure.split,)
     found = []
-    for split in splits:
-        curve = series(folder, run, measure, split=split)
-        if curve is not None and measure.versus is not None:
-            others = [other for other in folder.runs_of(measure.versus) if other.data_seed == run.data_seed]
-            other = series(folder, others[0], measure, split=split) if others else None
-            curve = combined(prediction, curve, other) if other is not None else None
+    for split in splits_claimed(prediction):
+        curve = claimed_curve(findings.folder, prediction, run, split=split)
         if curve is not None and curve.x.size:
             look = looks.get(split, {"color": "#0072B2", "marker": "o", "linewidth": 0.9, "label": split})
             found.append((curve, look))

@@ -22,6 +22,10 @@ MOST_POINTS = 1200
 """Above this many points a curve is drawn as the least and greatest value of equal stretches: no peak is lost."""
 
 
+ON_THE_AXIS = ("between", "above", "below", "differs", "coincide", "ratio")
+"""Predicates whose region is in the unit of the curve. The others claim a slope or an order: no box is drawn."""
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Curve:
@@ -85,3 +89,29 @@ def thinned(curve: Curve) -> tuple[Curve, bool]:
         least, greatest = stretch[np.argmin(curve.y[stretch])], stretch[np.argmax(curve.y[stretch])]
         kept += sorted({int(least), int(greatest)})
     return Curve(curve.x[kept], curve.y[kept]), True
+
+
+def runs_claimed(folder: StudyFolder, prediction: Prediction) -> list[RunSpec]:
+    """Return the runs that a prediction speaks of: all seeds of its arms, one for a claim about one run."""
+    arms = prediction.expect.order or (prediction.measure.arm,)
+    runs = [run for arm in arms for run in folder.runs_of(arm)]
+    seed = prediction.measure.seed
+    chosen = [run for run in runs if seed is None or run.data_seed == seed]
+    return chosen[:1] if prediction.scope == "run" and prediction.expect.order is None else chosen
+
+
+def splits_claimed(prediction: Prediction) -> tuple[str, ...]:
+    """Return the splits to draw: the test split is measured once, so validation is its background."""
+    split = prediction.measure.split
+    return ("validation", "test") if split == "test" else (split,)
+
+
+def claimed_curve(folder: StudyFolder, prediction: Prediction, run: RunSpec, *, split: str) -> Curve | None:
+    """Return what a prediction measures on a run (minus, or over, the paired run), or None where nothing was."""
+    measure = prediction.measure
+    curve = series(folder, run, measure, split=split)
+    if curve is None or measure.versus is None:
+        return curve
+    others = [other for other in folder.runs_of(measure.versus) if other.data_seed == run.data_seed]
+    other = series(folder, others[0], measure, split=split) if others else None
+    return combined(prediction, curve, other) if other is not None else None

@@ -175,6 +175,13 @@ def _bounds(folder: StudyFolder, rows: Table, *, arm: str) -> Bounds | Missing:
     return Bounds(loss, *match_bounds(loss.estimate))
 
 
+def answer_excess(found: Explanation) -> Known:
+    """Return the excess of the answer in nats per token, or why it is not known."""
+    if isinstance(found.answer, Missing):
+        return found.answer
+    return found.answer.excess or Missing(found.answer.reason)
+
+
 def lines(explanation: Explanation) -> list[str]:
     """Return the explanation as lines of text; printed sums add up exactly as printed."""
     found = explanation

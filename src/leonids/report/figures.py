@@ -13,41 +13,14 @@ from leonids.claims.predicates import predicate_of
 from leonids.claims.prediction import Prediction
 from leonids.claims.regions import Region
 from leonids.records import ROLES
-from leonids.report.anatomy import Anatomy
+from leonids.report.anatomy import Anatomy, mean_shares
 from leonids.report.canvas import Axes, drawn, legend, sheet, styled, svg
 from leonids.report.curves import Curve, at_reviews, explanations_of, series, thinned
-from leonids.report.explain import Explanation
+from leonids.report.explain import Explanation, answer_excess
 from leonids.report.findings import Findings
-from leonids.report.numbers import Known, Missing, Value
+from leonids.report.numbers import Known, Value
+from leonids.report.palette import CORRIDOR, HATCHES, PART_COLOURS, style_of
 from leonids.report.phases import PHASES
-
-PART_COLOURS: Mapping[str, str] = {
-    "floor of the prompt": "#D0D0D0",
-    "floor of the answer": "#8C8C8C",
-    "head floor": "#404040",
-    "prompt": "#F0E442",
-    "structure": "#56B4E9",
-    "copied": "#009E73",
-    "decided": "#D55E00",
-    "end": "#CC79A7",
-}
-ONE_NAME: Mapping[str, str] = {"data floor": "floor of the answer", "head": "head floor"}
-"""Arms whose loss is over the answer alone, and those over all tokens, name two addends differently."""
-
-HATCHES: Mapping[str, str] = {"head floor": "////", "decided": "....", "copied": "\\\\\\\\"}
-
-ARM_STYLES: tuple[tuple[str, str, str], ...] = (
-    ("#0072B2", "o", "-"),
-    ("#D55E00", "s", "--"),
-    ("#009E73", "^", "-."),
-    ("#CC79A7", "D", ":"),
-    ("#E69F00", "v", "-"),
-    ("#56B4E9", "P", "--"),
-    ("#000000", "X", "-."),
-)
-"""Colour, marker and dash of each arm, in the order of the study; the round begins anew after the last."""
-
-CORRIDOR = "#F7E1A0"
 
 
 @final
@@ -64,7 +37,7 @@ class Drawing:
 def arm_style(findings: Findings, arm: str) -> tuple[str, str, str]:
     """Return an arm's colour, marker and dash: the same in every figure."""
     arms = list(dict.fromkeys(run.arm for run in findings.folder.runs))
-    return ARM_STYLES[arms.index(arm) % len(ARM_STYLES)]
+    return style_of(arms, arm)
 
 
 def arm_panels(
@@ -101,7 +74,7 @@ def _loss_panel(findings: Findings, axis: Axes, arm: str) -> None:
     bars = {}
     for at in findings.checkpoints:
         parts = [found.all if scope == "all" else found.answer for found in at.explanations if found.arm == arm]
-        shares = _mean_shares([part for part in parts if isinstance(part, Anatomy) and part.parts])
+        shares = mean_shares([part for part in parts if isinstance(part, Anatomy) and part.parts])
         if shares:
             bars[100 * at.progress] = shares
     reach = _stack(axis, bars)
@@ -114,14 +87,6 @@ def _loss_panel(findings: Findings, axis: Axes, arm: str) -> None:
             axis.plot(shown.x, shown.y, color="#000000", linewidth=0.5, alpha=0.7, label=label, zorder=1)
             reach = reach or float(np.quantile(curve.y, 0.9))
     axis.set_ylim(min(0.0, axis.get_ylim()[0]) if bars else 0.0, 1.15 * reach if reach > 0 else 1.0)
-
-
-def _mean_shares(parts: Sequence[Anatomy]) -> dict[str, float]:
-    """Floors, then excess by role: each the mean of the seeds."""
-    named = [
-        {ONE_NAME.get(p.name, p.name): p.value.estimate for p in (*part.parts[:-1], *part.roles)} for part in parts
-    ]
-    return {name: float(np.mean([shares[name] for shares in named])) for name in (named[0] if named else {})}
 
 
 def _stack(axis: Axes, bars: Mapping[float, Mapping[str, float]]) -> float:
@@ -241,7 +206,7 @@ def _confidence_panel(findings: Findings, axis: Axes, arm: str) -> None:
 def arms(findings: Findings) -> Drawing:
     """Draw all arms together: mean of the seeds with their range."""
     picks: tuple[tuple[str, Callable[[Explanation], Known], float], ...] = (
-        ("excess of the answer, nats/token", _answer_excess, 1.0),
+        ("excess of the answer, nats/token", answer_excess, 1.0),
         ("match, %", lambda found: found.match, 100.0),
     )
     with styled():
@@ -260,12 +225,6 @@ def arms(findings: Findings) -> Drawing:
         "All arms on held-out examples: mean of the seeds; bands are the range of the seeds (not an interval).",
         content,
     )
-
-
-def _answer_excess(found: Explanation) -> Known:
-    if isinstance(found.answer, Missing):
-        return found.answer
-    return found.answer.excess or Missing(found.answer.reason)
 
 
 def _arm_line(findings: Findings, axis: Axes, arm: str, *, pick: Callable[[Explanation], Known], scale: float) -> None:

@@ -42,10 +42,7 @@ def page(text: str, *, title: str, images: Mapping[str, bytes]) -> str:
     ``images`` maps the paths of its figures to SVG, which goes into the page; any other image is shown as its
     text, since nothing is loaded. Raw HTML in the Markdown is shown as text, comments are left out.
     """
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = reader.parse(COMMENT.sub("", text))
-    _inline(tokens, {path: _data(svg) for path, svg in images.items()})
-    body = reader.renderer.render(tokens, reader.options, {})
+    body = rendered(text, images=images)
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return f"""<!DOCTYPE html>
@@ -64,6 +61,14 @@ def page(text: str, *, title: str, images: Mapping[str, bytes]) -> str:
 </body>
 </html>
 """
+
+
+def rendered(text: str, *, images: Mapping[str, bytes]) -> str:
+    """Return a report's Markdown as the HTML inside a page's body, under the same rules as ``page``."""
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = reader.parse(COMMENT.sub("", text))
+    _inline(tokens, {path: _data(svg) for path, svg in images.items()})
+    return str(reader.renderer.render(tokens, reader.options, {}))
 
 
 def _data(svg: bytes) -> str:

@@ -1,0 +1,33 @@
+"""Colours, markers and dashes: the same thing looks the same in every figure, in print and on the page."""
+
+from collections.abc import Mapping, Sequence
+
+PART_COLOURS: Mapping[str, str] = {
+    "floor of the prompt": "#D0D0D0",
+    "floor of the answer": "#8C8C8C",
+    "head floor": "#404040",
+    "prompt": "#F0E442",
+    "structure": "#56B4E9",
+    "copied": "#009E73",
+    "decided": "#D55E00",
+    "end": "#CC79A7",
+}
+HATCHES: Mapping[str, str] = {"head floor": "////", "decided": "....", "copied": "\\\\\\\\"}
+
+ARM_STYLES: tuple[tuple[str, str, str], ...] = (
+    ("#0072B2", "o", "-"),
+    ("#D55E00", "s", "--"),
+    ("#009E73", "^", "-."),
+    ("#CC79A7", "D", ":"),
+    ("#E69F00", "v", "-"),
+    ("#56B4E9", "P", "--"),
+    ("#000000", "X", "-."),
+)
+"""Colour, marker and dash of each arm, in the order of the study; the round begins anew after the last."""
+
+CORRIDOR = "#F7E1A0"
+
+
+def style_of(arms: Sequence[str], arm: str) -> tuple[str, str, str]:
+    """Return an arm's colour, marker and dash, by its place among the arms of the study."""
+    return ARM_STYLES[list(arms).index(arm) % len(ARM_STYLES)]
