@@ -33,8 +33,8 @@ GPT2: dict[str, Any] = {
     "n_head": 2,
 }
 MORE: dict[str, dict[str, Any]] = {
-    "granite": {"logits_scaling": 0.25},
-    "cohere": {"logit_scale": 2.0},
+    "granite": {"logits_scaling": 2.0},
+    "cohere": {"logit_scale": 0.5},
     "gemma2": {"final_logit_softcapping": 2.0},
     "phi": {"num_key_value_heads": 2},
 }

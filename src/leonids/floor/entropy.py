@@ -52,11 +52,14 @@ def answer_nats(example: Example) -> float:
     return 0.0 - math.log(example.answers[example.completion])
 
 
-def surprisal_nats(universe: Universe, prompt: str, completion: str) -> float:
-    """Return -ln P(text) of any text under a universe, read back from the text alone; infinite outside of it."""
+def surprisal_nats(universe: Universe, prompt: str, completion: str, *, run: int = 0) -> float:
+    """Return -ln P(text) of any text under a universe, read back from the text alone; infinite outside of it.
+
+    ``run`` is the data seed, for universes in which a word's meaning is drawn once a run.
+    """
     total = 0.0
     for task, nats in universe.parse_prompt(prompt):
-        total += math.exp(-nats) * universe.answers.dictionary(task).get(completion, 0.0)
+        total += math.exp(-nats) * universe.answers.dictionary(task, run=run).get(completion, 0.0)
     return math.inf if total <= 0 else -math.log(total)
 
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+from leonids.digest import canonical_json
 from leonids.errors import UsageError
 from leonids.floor.entropy import Estimate, entropy_of, estimate, prompt_nats
 from leonids.floor.tokens import PROMPT, TokenFloor
@@ -38,9 +39,9 @@ def ceiling(example: Example) -> float:
 
 def meaning_ceiling(universe: Universe, example: Example) -> float:
     """Return the greatest P(answer value | prompt), formats of the same value added up."""
-    shares: dict[str, float] = {}
+    shares: dict[bytes, float] = {}
     for text, share in example.answers.items():
-        value = str(universe.parse_answer(text))
+        value = canonical_json(universe.parse_answer(text))
         shares[value] = shares.get(value, 0.0) + share
     return max(shares.values())
 

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 from leonids.errors import FloorError
 from leonids.records import ROLES, Emission, Example, Role
 from leonids.universe.chance import Site
+from leonids.universe.splits import TRANSFER
 from leonids.universe.universe import Universe
 
 PROMPT, STRUCTURE, COPIED, DECIDED, END = range(len(ROLES))
@@ -130,7 +131,9 @@ class TokenFloor:
 
     def __init__(self, universe: Universe, tokenizer: Tokenizer, *, checked_examples: int = 100) -> None:
         self._tokenizer = tokenizer
+        self._universe = universe
         self._sites = {at.name: at for at in universe.sites()}
+        self._families: set[str] = set()
         self._tables: dict[str, OptionTable] = {}
         self._ids = lru_cache(maxsize=100_000)(self._encode_text)
         for index in range(checked_examples):
@@ -170,6 +173,9 @@ class TokenFloor:
 
     def encode(self, example: Example) -> Encoded:
         """Return the example's tokens, roles and floors. Raises ``FloorError`` where the floor is not exact."""
+        if example.split in TRANSFER and example.split not in self._families:
+            self._sites |= {at.name: at for at in self._universe.sites(example.split)}
+            self._families.add(example.split)
         ids: list[int] = [self._tokenizer.end_id]
         floor = [0.0]
         pending = 0.0
