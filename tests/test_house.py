@@ -31,6 +31,7 @@ LIGHT = {"digest": {"rfc8785"}, "ledger": {"filelock", "rfc8785"}}
 ROOM_LIBRARIES: dict[str, set[str]] = {
     **{room: set() for room in ("universe", "records", "errors")},
     **LIGHT,
+    "ledger": {*LIGHT.get("ledger", set()), "rfc3161_client", "cryptography"},
     "stats": {"numpy", "scipy"},
     "claims": {"numpy", "scipy", "pydantic_core"},
     "floor": {"numpy", "scipy", "tokenizers", "safetensors", "platformdirs", "huggingface_hub"},
@@ -269,10 +270,12 @@ def test_every_library_that_is_imported_is_declared() -> None:
         "markdown_it": "markdown-it-py",
         "huggingface_hub": "huggingface-hub",
         "pydantic_core": "pydantic",
+        "rfc3161_client": "rfc3161-client",
     }
+    extra_of = {"launch": "ray", "ledger": "anchors"}
     undeclared = {}
     for path, tree in modules():
-        declared = core | extras.get(room_of(path), set()) | (extras["ray"] if room_of(path) == "launch" else set())
+        declared = core | extras.get(extra_of.get(room_of(path), room_of(path)), set())
         needed = {distributions.get(name, name) for name in third_party(tree)}
         if needed - declared:
             undeclared[place(path)] = needed - declared
