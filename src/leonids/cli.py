@@ -330,9 +330,11 @@ def bases(context: typer.Context) -> None:
 def bases_get(name: Annotated[str, typer.Argument(help="The base to fetch.")]) -> None:
     """Fetch a base once; afterwards it works offline."""
     _quiet()
+    from leonids.floor.base_files import BASES
     from leonids.train.fetch import get_base
 
-    say(f"looking for {name}; what is fetched is kept in the cache")
+    if name in [row.name for row in BASES]:
+        say(f"looking for {name}; what is fetched is kept in the cache")
     typer.echo(str(get_base(name)))
 
 

@@ -10,8 +10,8 @@ from leonids.claims.prediction import Prediction, resolved
 from leonids.digest import digest_of
 from leonids.errors import UsageError
 from leonids.spec import AdapterSpec, ArmSpec, RunSpec, ScaleSpec, StudySpec, load_universe
-from leonids.universe.blueprint import UniverseSpec
 from leonids.study.forecast import with_bands
+from leonids.universe.blueprint import UniverseSpec
 
 
 @final
