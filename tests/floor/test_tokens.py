@@ -36,6 +36,17 @@ class Characters:
         return [ord(c) for c in text], [(i, i + 1) for i in range(len(text))]
 
 
+class Pairs:
+    """A tokenizer that cuts a text into pairs of characters, wherever choices end."""
+
+    end_id = 0
+    vocabulary = 2**15
+
+    def encode(self, text: str) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
+        cuts = [(i, min(i + 2, len(text))) for i in range(0, len(text), 2)]
+        return [sum(ord(c) << 7 * k for k, c in enumerate(text[a:b])) for a, b in cuts], cuts
+
+
 def brute_force(universe: Universe, tokenizer: object) -> dict[tuple[int, ...], float]:
     """The mass of every token prefix, over every text."""
     mass: dict[tuple[int, ...], float] = defaultdict(float)
@@ -171,7 +182,7 @@ def test_a_tokenizer_that_merges_across_a_choice_is_refused(make_tiny: Maker) ->
     with pytest.raises(FloorError, match=r"give|merges"):
         TokenFloor(Universe(glued), FastTokenizer(merged, 0))
     with pytest.raises(FloorError, match="R7"):
-        TokenFloor(Universe(glued), NANO)
+        TokenFloor(Universe(glued), Pairs())
 
 
 def test_a_lossy_tokenizer_is_refused() -> None:

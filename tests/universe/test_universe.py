@@ -104,11 +104,29 @@ def test_splits_share_no_meaning_for_any_seed(seed: int, index: int) -> None:
         assert bin_of(UNIVERSES["consistent"].example(split, seed, index).meaning) in bins[split]
 
 
+ARMS = ("consistent", "paraphrase", "formats", "conflict", "noise", "disorder")
+"""Universes that differ in their dials alone."""
+
+
 @settings(max_examples=40)
 @given(index=INDEXES, split=st.sampled_from(SPLITS))
 def test_arms_differ_in_their_dials_alone(index: int, split: str) -> None:
-    prompts = {universe.example(split, 0, index).prompt for universe in UNIVERSES.values()}
-    assert len(prompts) == 1
+    examples = {name: UNIVERSES[name].example(split, 0, index) for name in ARMS}
+    assert len({example.meaning for example in examples.values()}) == 1
+    assert len({example.prompt for name, example in examples.items() if name != "paraphrase"}) == 1
+
+
+DIGESTS = {
+    "consistent": "7b60c3e99ea22a476bd5cd76b2035bc37f244a995a6cc997f4d3b971be2f26f8",
+    "formats": "846a907d9f06689c2f9b5503345d4ecc7ec7d36b83bc52cb003479a6dbc73b20",
+    "conflict": "2d414154b1448a738d02efb1e59c4c5cd503b62e62d26d81f292f65fbc543726",
+    "disorder": "a3f37ab7b921bf3c938c3f566226869546e09bb8f0f234b9eb913de885a28d60",
+}
+"""Identities by which manifests and ledgers name these universes."""
+
+
+def test_a_key_that_came_later_does_not_rename_a_universe() -> None:
+    assert {name: UNIVERSES[name].digest for name in DIGESTS} == DIGESTS
 
 
 def test_neighbouring_seeds_share_no_examples() -> None:

@@ -4,10 +4,15 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, final
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar, Literal, final
+
+from leonids.digest import Json
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
+
+_LATER: dict[str, bool] = {"later": True}
+"""Marks keys that came after universes had been published: at its default such a key is not part of a digest."""
 
 
 @final
@@ -35,6 +40,17 @@ class Threshold:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A property in neither prompt nor spelling: the universe draws one of ``values`` for each name, once."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    name: str
+    values: tuple[str, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
     """What items there are: ``names`` (words, or the shipped list's slice ``[from, to)``) and their properties."""
 
@@ -45,6 +61,7 @@ class Catalog:
     stated: tuple[Stated, ...] = ()
     lexical: tuple[str, ...] = ()
     definitions: Mapping[str, Threshold] = field(default_factory=dict)
+    stored: tuple[Stored, ...] = field(default=(), metadata=_LATER)
 
 
 @final
@@ -67,12 +84,16 @@ class Layout:
     end: str = "\n"
     question_first: bool = False
     question_end: str = ";"
+    otherwise: str = field(default=", else", metadata=_LATER)
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerFormat:
-    """How an answer is written: ``before`` + value + ``after``; lists as open, quoted names, separator, close."""
+    """How an answer is written: ``before`` + value + ``after``; lists as open, quoted names, separator, close.
+
+    Objects are open, quoted key, ``key_end``, value, the lists' separator, close.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
@@ -83,6 +104,9 @@ class AnswerFormat:
     list_separator: str = ","
     list_close: str = "]"
     quote: str = '"'
+    object_open: str = field(default="{", metadata=_LATER)
+    key_end: str = field(default=":", metadata=_LATER)
+    object_close: str = field(default="}", metadata=_LATER)
 
 
 @final
@@ -99,24 +123,71 @@ class FormatShare:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """The ``conflict`` dial: with probability ``share`` the word means ``other`` instead of its definition."""
+    """The ``conflict`` dial: with probability ``share`` the word means ``other`` instead of its definition.
+
+    Drawn for every example, which no one can learn, or once a ``run`` (a data seed), which is learnt.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     word: str
     share: float
     other: Threshold
+    per: Literal["example", "run"] = field(default="example", metadata=_LATER)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """The ``noise`` dial: with probability ``share`` a number in ``numbers`` (both ends in) is another one of them."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    share: float
+    numbers: tuple[int, int]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phrasing:
+    """One phrase of the ``paraphrase`` dial and the share of prompts that use it."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    share: float
+    phrase: str
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """What training never shows, for the splits ``transfer:FAMILY``.
+
+    ``hold_out`` are pairs of successive skills (``filter>sum``) that occur in ``transfer:composition`` alone.
+    ``related`` are the weights of new skills. ``deeper`` and ``longer`` say how far beyond training's greatest
+    depth and list the splits of that name go.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    hold_out: tuple[str, ...] = ()
+    related: Mapping[str, float] = field(default_factory=dict)
+    deeper: int = 2
+    longer: int = 2
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disorder:
-    """The dials of inconsistency, drawn per example. All off in a consistent universe."""
+    """The dials of inconsistency. All off in a consistent universe. ``key_order`` shuffles an object's keys."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     formats: tuple[FormatShare, ...] = ()
     conflict: Conflict | None = None
+    noise: Noise | None = field(default=None, metadata=_LATER)
+    key_order: bool = field(default=False, metadata=_LATER)
+    paraphrase: Mapping[str, tuple[Phrasing, ...]] = field(default_factory=dict, metadata=_LATER)
 
 
 @final
@@ -126,7 +197,7 @@ class UniverseSpec:
 
     ``items`` and ``depths`` map a count to its probability. ``skills`` maps a skill to its weight.
     ``wording`` maps a skill (``count``) or a skill with its property (``filter.color``) to one phrase, or to
-    several that are equally likely; ``{value}`` stands for the value asked for.
+    several that are equally likely; ``{value}`` and ``{other}`` stand for the values asked for.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -142,3 +213,16 @@ class UniverseSpec:
     layout: Layout = Layout()
     answer: AnswerFormat = AnswerFormat()
     disorder: Disorder = Disorder()
+    transfer: Transfer = field(default=Transfer(), metadata=_LATER)
+
+
+def written(value: Any) -> Json:
+    """Return a record of this page as JSON, keys as text: what a universe's identity is taken of."""
+    if is_dataclass(value) and not isinstance(value, type):
+        shown = ((f.name, getattr(value, f.name), f) for f in fields(value))
+        return {name: written(inner) for name, inner, f in shown if not (f.metadata and inner in (f.default, {}))}
+    if isinstance(value, Mapping):
+        return {str(key): written(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [written(inner) for inner in value]
+    return value  # type: ignore[no-any-return]

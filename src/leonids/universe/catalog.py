@@ -1,5 +1,6 @@
-"""Items and their properties: stated in the prompt, or lexical (a function of the spelling)."""
+"""Items and their properties: stated in the prompt, lexical (a function of the spelling), or stored in the weights."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -7,15 +8,20 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import final
 
+from leonids.digest import digest_of, keyed_random
 from leonids.errors import SpecError
-from leonids.universe.blueprint import Catalog, Stated, Threshold
+from leonids.universe.blueprint import Catalog, Stated, Threshold, written
 
 LEXICAL: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("starts_with_vowel", lambda word: word[0] in "aeiou"),
     ("ends_with_vowel", lambda word: word[-1] in "aeiou"),
     ("double_letter", lambda word: any(a == b for a, b in pairwise(word))),
+    ("palindrome", lambda word: word == word[::-1]),
+    ("plural", lambda word: word.endswith("s") and not word.endswith("ss")),
+    ("gerund", lambda word: word.endswith("ing")),
+    ("long", lambda word: len(word) > 6),
 )
-"""Properties that the spelling decides. To add one, add a row."""
+"""Properties that the spelling decides, and it alone: "plural" is an s at the end. To add one, add a row."""
 
 
 @final
@@ -30,20 +36,31 @@ class Item:
 @final
 @dataclass(frozen=True, slots=True)
 class Things:
-    """A catalog made ready: names, stated properties by position, lexical tests, definitions of words."""
+    """A catalog made ready: names, stated properties by position, lexical tests, definitions of words.
+
+    ``valued`` are the properties that have one of a few values, stated before stored. ``stored[property][name]``
+    are the universe's facts. ``most`` is the length of the longest list.
+    """
 
     names: tuple[str, ...]
     stated: tuple[Stated, ...]
     position: Mapping[str, int]
     lexical: Mapping[str, Callable[[str], bool]]
     definitions: Mapping[str, Threshold]
+    valued: Mapping[str, tuple[str, ...]]
+    stored: Mapping[str, Mapping[str, str]]
+    most: int
+
+    def value(self, item: Item, name: str) -> str:
+        """Return an item's value of a stated or stored property."""
+        return self.stored[name][item.name] if name in self.stored else str(item.values[self.position[name]])
 
 
 @cache
 def shipped_names() -> tuple[str, ...]:
-    """Return the shipped English nouns, lower case, in alphabetical order of none: the order is part of the data."""
+    """Return the shipped English words, lower case, in alphabetical order of none: the order is part of the data."""
     text = files("leonids.universe").joinpath("names.txt").read_text(encoding="ascii")
-    return tuple(line for line in text.split() if not line.startswith("#"))
+    return tuple(word for line in text.splitlines() if not line.startswith("#") for word in line.split())
 
 
 def stated_values(stated: Stated) -> tuple[str, ...]:
@@ -90,8 +107,38 @@ def _names(catalog: Catalog) -> tuple[str, ...]:
     return names
 
 
-def make_things(catalog: Catalog) -> Things:
-    """Check a catalog and make it ready. Raises ``SpecError`` with the value, the rule and the way out."""
+def knowledge_nats(catalog: Catalog) -> float:
+    """Return what the weights must hold of a catalog's stored properties: items x ln(values), in nats."""
+    return len(_names(catalog)) * math.fsum(math.log(len(stored.values)) for stored in catalog.stored)
+
+
+def _facts(catalog: Catalog, names: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Draw the stored properties. They are keyed by the catalog alone, so that arms share their facts."""
+    key = digest_of("leonids/facts/1", written(catalog)) if catalog.stored else ""
+    facts = {}
+    for stored in catalog.stored:
+        if len(set(stored.values)) < max(2, len(stored.values)):
+            raise SpecError(
+                f"stored property {stored.name!r} takes {list(stored.values)}",
+                rule="it needs two or more different values",
+            )
+        points = {name: keyed_random(key, stored.name, name).random() for name in names}
+        facts[stored.name] = {name: stored.values[int(at * len(stored.values))] for name, at in points.items()}
+    return facts
+
+
+def make_things(catalog: Catalog, *, most: int) -> Things:
+    """Check a catalog and make it ready for lists of up to ``most`` items.
+
+    Raises ``SpecError`` with the value, the rule and the way out.
+    """
+    valued = {p.name: p.values for p in catalog.stated if p.values} | {p.name: p.values for p in catalog.stored}
+    properties = [p.name for p in catalog.stated] + [p.name for p in catalog.stored]
+    properties += [*catalog.lexical, *catalog.definitions]
+    twice = [name for name in properties if properties.count(name) > 1]
+    if twice:
+        raise SpecError(f"property {twice[0]!r} is there twice", rule="R3: one name, one property")
+    names = _names(catalog)
     for stated in catalog.stated:
         _check_stated(stated)
     known = dict(LEXICAL)
@@ -106,9 +153,12 @@ def make_things(catalog: Catalog) -> Things:
                 rule=f"a definition compares a stated number: {', '.join(sorted(numbers)) or 'there is none'}",
             )
     return Things(
-        names=_names(catalog),
+        names=names,
         stated=catalog.stated,
         position={stated.name: i for i, stated in enumerate(catalog.stated)},
         lexical={name: known[name] for name in catalog.lexical},
         definitions=dict(catalog.definitions),
+        valued=valued,
+        stored=_facts(catalog, names),
+        most=most,
     )

@@ -1,21 +1,25 @@
-"""The control arms: each dial draws, per example, something that the prompt does not show.
+"""The control arms: each dial draws something that the prompt does not show.
 
 An answer is a small program of latent choices. Sampling draws one branch; the oracle runs all branches and
-adds up equal texts, so dials that touch the same symbol are combined exactly and never added.
+adds up equal texts, so dials that touch the same symbol are combined exactly and never added. The paraphrase
+dial is not here: it words the prompt and leaves the answer alone (program.py).
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
 from typing import final
 
+from leonids.digest import keyed_random
 from leonids.errors import SpecError
-from leonids.universe.blueprint import AnswerFormat, Threshold, UniverseSpec
+from leonids.universe.blueprint import AnswerFormat, Conflict, Noise, UniverseSpec
 from leonids.universe.catalog import Things
 from leonids.universe.chance import Chance, Site, enumerate_all
 from leonids.universe.program import Task, evaluate
 from leonids.universe.render import answer_text
-from leonids.universe.skills import Meanings, Value
+from leonids.universe.skills import WIDEST_OBJECT, Meanings
+from leonids.universe.values import Record, Value
 
 
 @final
@@ -28,54 +32,103 @@ class Written:
     text: str
 
 
+def _even(name: str, count: int) -> Site:
+    return Site(name, tuple(map(str, range(count))), tuple(1 / count for _ in range(count)))
+
+
 @final
 class Answers:
-    """The answer program of a universe, with its dials."""
+    """The answer program of a universe, with its dials. ``run`` is the data seed of the run that is asked about."""
 
-    def __init__(self, spec: UniverseSpec, things: Things) -> None:
+    def __init__(self, spec: UniverseSpec, things: Things, *, stream: str) -> None:
         disorder = spec.disorder
         self._things = things
+        self._stream = stream
         self.formats: tuple[AnswerFormat, ...] = tuple(f.format for f in disorder.formats) or (spec.answer,)
         self._format_site = (
             Site("answer.format", tuple(f.name for f in self.formats), tuple(f.share for f in disorder.formats))
             if disorder.formats
             else None
         )
-        self._word = ""
+        self._conflict = disorder.conflict
         self._meanings: tuple[Meanings, ...] = (Meanings(things, things.definitions),)
         self._meaning_site: Site | None = None
         if disorder.conflict is not None:
-            self._add_conflict(disorder.conflict.word, disorder.conflict.share, disorder.conflict.other)
+            self._add_conflict(disorder.conflict)
+        self._noise = disorder.noise
+        self._noise_sites: tuple[Site, Site] | None = None
+        if disorder.noise is not None:
+            self._add_noise(disorder.noise)
+        self._order_sites = (
+            tuple(_even(f"answer.order{k}", math.factorial(k)) for k in range(1, WIDEST_OBJECT + 1))
+            if disorder.key_order
+            else ()
+        )
+        drawn = disorder.conflict is not None and disorder.conflict.per == "example"
+        self._settled = not (drawn or disorder.formats or disorder.noise or disorder.key_order)
 
-    def _add_conflict(self, word: str, share: float, other: Threshold) -> None:
+    def _add_conflict(self, conflict: Conflict) -> None:
+        word = conflict.word
         if word not in self._things.definitions:
             raise SpecError(
                 f"the conflict dial gives {word!r} two meanings",
                 rule=f"it must be a defined word: {', '.join(self._things.definitions) or 'there is none'}",
             )
-        self._word = word
-        self._meanings += (Meanings(self._things, {**self._things.definitions, word: other}),)
-        self._meaning_site = Site("answer.meaning", ("defined", "other"), (1 - share, share))
+        self._meanings += (Meanings(self._things, {**self._things.definitions, word: conflict.other}),)
+        if conflict.per == "example":
+            shares = (1 - conflict.share, conflict.share)
+            self._meaning_site = Site("answer.meaning", ("defined", "other"), shares)
 
-    def value(self, task: Task) -> Value:
-        """Return the answer under the universe's own definitions."""
-        return evaluate(task, self._meanings[0])
+    def _add_noise(self, noise: Noise) -> None:
+        least, greatest = noise.numbers
+        if not 0 <= least < greatest:
+            raise SpecError(f"the noise dial draws from {list(noise.numbers)}", rule="it is a range such as [0, 12]")
+        right = Site("answer.noise", ("right", "wrong"), (1 - noise.share, noise.share))
+        self._noise_sites = (right, _even("answer.wrong", greatest - least))
 
-    def write(self, chance: Chance, task: Task) -> Written:
+    def _meaning_of(self, run: int) -> int:
+        """Return the meaning that holds where none is drawn for each example."""
+        if self._conflict is None or self._conflict.per == "example":
+            return 0
+        return int(keyed_random(self._stream, "meaning", run).random() < self._conflict.share)
+
+    def value(self, task: Task, *, run: int = 0) -> Value:
+        """Return the answer under the definitions of a run."""
+        return evaluate(task, self._meanings[self._meaning_of(run)])
+
+    def write(self, chance: Chance, task: Task, *, run: int = 0) -> Written:
         """Write the answer of ``task``, drawing what the dials leave open."""
-        meaning, fmt = 0, 0
-        if self._meaning_site is not None and any(step.parameter.of == self._word for step in task.steps):
+        meaning, fmt = self._meaning_of(run), 0
+        if self._meaning_site is not None and self._conflict is not None and task.speaks_of(self._conflict.word):
             meaning = chance.latent(self._meaning_site)
         if self._format_site is not None:
             fmt = chance.latent(self._format_site)
-        value = evaluate(task, self._meanings[meaning])
+        value = self._shuffled(chance, self._noisy(chance, evaluate(task, self._meanings[meaning])))
         return Written(value, self.formats[fmt], answer_text(value, self.formats[fmt]))
 
-    def dictionary(self, task: Task) -> Mapping[str, float]:
+    def _noisy(self, chance: Chance, value: Value) -> Value:
+        """Return ``value``, or with the dial's share one of the other numbers of its set."""
+        if self._noise is None or self._noise_sites is None or not isinstance(value, int):
+            return value
+        least, greatest = self._noise.numbers
+        if not least <= value <= greatest or chance.latent(self._noise_sites[0]) == 0:
+            return value
+        wrong = least + chance.latent(self._noise_sites[1])
+        return wrong if wrong < value else wrong + 1
+
+    def _shuffled(self, chance: Chance, value: Value) -> Value:
+        """Return an object with its keys in one of their orders, each equally likely."""
+        if not self._order_sites or not isinstance(value, Record) or not value.entries:
+            return value
+        order = chance.latent(self._order_sites[len(value.entries) - 1])
+        entries = list(permutations(value.entries))[order]
+        return Record(entries, fixed=False)
+
+    def dictionary(self, task: Task, *, run: int = 0) -> Mapping[str, float]:
         """Return P(answer text | prompt), equal texts added up. Sums to 1."""
-        if self._meaning_site is None and self._format_site is None:
-            return {answer_text(self.value(task), self.formats[0]): 1.0}
+        if self._settled:
+            return {answer_text(self.value(task, run=run), self.formats[0]): 1.0}
         shares: dict[str, float] = {}
-        for written, replay in enumerate_all(lambda chance: self.write(chance, task)):
+        for written, replay in enumerate_all(lambda chance: self.write(chance, task, run=run)):
             shares[written.text] = shares.get(written.text, 0.0) + math.exp(-replay.nats)
         return shares

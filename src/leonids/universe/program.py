@@ -1,34 +1,42 @@
 """Typed composition of skills to a depth, and its evaluation.
 
-A pipeline is a sequence of steps; the last step asks. At each step only skills that fit what came before are
-offered, with their weights divided by the sum, so that nothing is ever drawn and thrown away. The depth is a
-stop-or-go choice hidden in the choice of the step: asking stops.
+A pipeline is a sequence of steps; the last step asks, or forks into two steps that ask. At each step only
+skills that fit what came before are offered, with their weights divided by the sum, so that nothing is ever
+drawn and thrown away. The depth is a stop-or-go choice hidden in the choice of the step: asking stops.
+
+Pairs of skills can be held out. Training then draws pipelines given that they have no such pair,
+``transfer:composition`` given that they have one: the weight of an option is its own times the probability
+that what follows it comes out right.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import final
+from typing import Literal, TypeAlias, final
 
 from leonids.errors import SpecError
 from leonids.universe.blueprint import UniverseSpec
 from leonids.universe.catalog import Item, Things
 from leonids.universe.chance import Site
-from leonids.universe.skills import ASKS, SKILLS, Kind, Meanings, Parameter, Skill, Value
+from leonids.universe.skills import ASKS, ENDS, SKILLS, Kind, Meanings, Parameter, Skill
+from leonids.universe.values import Value
+
+PairRule: TypeAlias = Literal["any", "without", "with"]
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One skill with its parameter."""
+    """One skill with its parameter; a fork has two branches, for where it holds and where it does not."""
 
     skill: Skill
     parameter: Parameter
+    branches: tuple["Step", ...] = ()
 
     @property
     def text(self) -> str:
         """The step in the canonical meaning of an example."""
-        return f"{self.skill.name}:{self.parameter.text}" if self.parameter.of else self.skill.name
+        own = f"{self.skill.name}:{self.parameter.text}" if self.parameter.text else self.skill.name
+        return f"{own}({'|'.join(branch.text for branch in self.branches)})" if self.branches else own
 
 
 @final
@@ -45,6 +53,10 @@ class Task:
         items = ";".join(",".join((item.name, *map(str, item.values))) for item in self.items)
         return f"{items}|{'>'.join(step.text for step in self.steps)}"
 
+    def speaks_of(self, word: str) -> bool:
+        """Return whether a step, or a branch of one, is about the property ``word``."""
+        return any(s.parameter.of == word for step in self.steps for s in (step, *step.branches))
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,20 @@ class StepSite:
 
     site: Site
     steps: tuple[Step, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a pipeline stands: the step to come, what it is given, the last skill, whether a held-out pair was had.
+
+    The last two are kept only where pairs are held out.
+    """
+
+    depth: int = 1
+    kind: Kind = "items"
+    last: str = ""
+    done: bool = False
 
 
 def stop_chances(depths: Mapping[int, float]) -> dict[int, float]:
@@ -65,38 +91,129 @@ def stop_chances(depths: Mapping[int, float]) -> dict[int, float]:
     return hazards
 
 
-def phrases_of(spec: UniverseSpec, skill: Skill, parameter: Parameter) -> tuple[str, ...]:
-    """Return the wordings of a step, with the value filled in. Raises ``SpecError`` where there is none."""
+def phrases_of(spec: UniverseSpec, skill: Skill, parameter: Parameter) -> tuple[tuple[str, float], ...]:
+    """Return the wordings of a step with their shares, the values filled in.
+
+    Raises ``SpecError`` where there is none, or where the shares of a paraphrase do not sum to 1.
+    """
     key = f"{skill.name}.{parameter.of}" if parameter.of else skill.name
-    if key not in spec.wording:
+    dial = spec.disorder.paraphrase.get(key)
+    if dial is not None:
+        total = sum(phrasing.share for phrasing in dial)
+        if abs(total - 1) > 1e-9 or min(phrasing.share for phrasing in dial) <= 0:
+            raise SpecError(
+                f"the shares of the paraphrases of {key!r} sum to {total:.6g}",
+                rule="R5: shares are above 0 and sum to 1",
+            )
+        found = tuple((phrasing.phrase, phrasing.share) for phrasing in dial)
+    elif key in spec.wording:
+        wording = spec.wording[key]
+        phrases = (wording,) if isinstance(wording, str) else wording
+        found = tuple((phrase, 1 / len(phrases)) for phrase in phrases)
+    else:
         raise SpecError(
             f"universe {spec.universe!r} has no wording for {key!r}",
             rule="each skill in use needs a phrase for each property it can be applied to",
             way_out=f"add {key}: to wording",
         )
-    wording = spec.wording[key]
-    return tuple(w.replace("{value}", parameter.value) for w in ((wording,) if isinstance(wording, str) else wording))
+    return tuple((p.replace("{value}", parameter.value).replace("{other}", parameter.other), w) for p, w in found)
+
+
+Row: TypeAlias = tuple[str, Step, float]
+"""A phrase, the step that it stands for, and its weight."""
+
+
+def _step_site(name: str, rows: list[Row]) -> StepSite:
+    texts = tuple(f" {text}" for text, _, _ in rows)
+    if len(set(texts)) < len(texts):
+        twice = next(t for t in texts if texts.count(t) > 1)
+        raise SpecError(
+            f"the phrase {twice.strip()!r} stands for two different steps",
+            rule="R3: a text has exactly one derivation",
+            way_out="word one of them differently",
+        )
+    return StepSite(Site(name, texts, tuple(w for _, _, w in rows)), tuple(step for _, step, _ in rows))
 
 
 @final
 class Pipelines:
-    """All pipelines of a universe as choices, one site for each (depth, kind so far)."""
+    """All pipelines of a universe as choices, one site for each state, and one for the branches of each kind."""
 
-    def __init__(self, spec: UniverseSpec, things: Things) -> None:
+    def __init__(
+        self, spec: UniverseSpec, things: Things, *, rule: PairRule = "any", least_depth: int = 1, prefix: str = ""
+    ) -> None:
         self._spec = spec
         self._things = things
+        self._rule = rule
+        self._least_depth = least_depth
+        self._plain = rule == "any" and least_depth == 1
+        self._prefix = prefix
         self._stops = stop_chances(spec.depths)
-        self.sites: dict[tuple[int, Kind], StepSite] = {}
-        self._build(1, "items")
+        self._pairs = frozenset(spec.transfer.hold_out)
+        self._rows: dict[tuple[int, Kind], list[Row]] = {}
+        self._worths: dict[State, float] = {}
+        self.sites: dict[State, StepSite] = {}
+        self.branches: dict[Kind, StepSite] = {}
+        if self._worth(State()) <= 0:
+            raise SpecError(
+                f"no pipeline has {least_depth} or more steps and is {rule} held-out pairs {sorted(self._pairs)}",
+                rule="training and each transfer family need pipelines",
+                way_out="change transfer.hold_out, or add a skill that goes on",
+            )
+        self._build(State())
 
-    @cached_property
-    def last_depth(self) -> int:
-        """The greatest depth."""
-        return max(self._spec.depths)
+    def after(self, state: State, step: Step) -> State:
+        """Return the state that ``step`` leads to."""
+        if self._rule == "any":
+            return State(state.depth + 1, step.skill.gives)
+        done = state.done or f"{state.last}>{step.skill.name}" in self._pairs
+        return State(state.depth + 1, step.skill.gives, step.skill.name, done)
 
-    def _build(self, depth: int, kind: Kind) -> None:
-        if (depth, kind) in self.sites:
+    def _worth(self, state: State) -> float:
+        """Return the probability that a pipeline in ``state`` obeys the rule in the end."""
+        if self._plain:
+            return 1.0
+        if self._rule == "without" and state.done:
+            return 0.0
+        if state.kind in ENDS:
+            obeyed = self._rule != "with" or state.done
+            return float(obeyed and state.depth - 1 >= self._least_depth)
+        if state not in self._worths:
+            rows = self._rows_of(state.depth, state.kind)
+            self._worths[state] = sum(w * self._worth(self.after(state, step)) for _, step, w in rows)
+        return self._worths[state]
+
+    def _build(self, state: State) -> None:
+        if state in self.sites or state.kind in ENDS:
             return
+        rows = self._rows_of(state.depth, state.kind)
+        if not self._plain:
+            whole = self._worth(state)
+            valued = ((text, step, w * self._worth(self.after(state, step)) / whole) for text, step, w in rows)
+            rows = [row for row in valued if row[2] > 0]
+        name = f"{self._prefix}step{state.depth}.{state.kind}"
+        if self._rule != "any":
+            name += f".{state.last}.{'had' if state.done else 'none'}"
+        self.sites[state] = _step_site(name, rows)
+        for step in {step.skill.name: step for _, step, _ in rows}.values():
+            if step.skill.gives == "fork":
+                self._build_branches(state.kind)
+            self._build(self.after(state, step))
+
+    def _build_branches(self, kind: Kind) -> None:
+        if kind not in self.branches:
+            rows = [row for row in self._weighted(max(self._stops), kind, asks=True) if row[1].skill.gives in ASKS]
+            if not rows:
+                raise SpecError(f"no skill can be a branch for {kind!r}", rule="a fork needs skills that ask")
+            mass = sum(w for _, _, w in rows)
+            self.branches[kind] = _step_site(
+                f"{self._prefix}branch.{kind}", [(text, step, w / mass) for text, step, w in rows]
+            )
+
+    def _rows_of(self, depth: int, kind: Kind) -> list[Row]:
+        """Return what can come at a depth, weights summing to 1, as if no pair were held out."""
+        if (depth, kind) in self._rows:
+            return self._rows[depth, kind]
         stop = self._stops[depth]
         asking = self._weighted(depth, kind, asks=True)
         going = self._weighted(depth, kind, asks=False)
@@ -109,29 +226,17 @@ class Pipelines:
             )
         if not total[False]:
             stop = 1.0
-        options: list[tuple[str, Step, float]] = []
-        for share, rows, mass in ((stop, asking, total[True]), (1 - stop, going, total[False])):
-            options += [(text, step, share * w / mass) for text, step, w in rows if share > 0]
-        texts = tuple(f" {text}" for text, _, _ in options)
-        if len(set(texts)) < len(texts):
-            twice = next(t for t in texts if texts.count(t) > 1)
-            raise SpecError(
-                f"the phrase {twice.strip()!r} stands for two different steps",
-                rule="R3: a text has exactly one derivation",
-                way_out="word one of them differently",
-            )
-        self.sites[depth, kind] = StepSite(
-            Site(f"step{depth}.{kind}", texts, tuple(w for _, _, w in options)), tuple(step for _, step, _ in options)
-        )
-        for step in {step.skill.name: step for _, step, _ in options}.values():
-            if step.skill.gives not in ASKS:
-                self._build(depth + 1, step.skill.gives)
+        rows: list[Row] = []
+        for share, of, mass in ((stop, asking, total[True]), (1 - stop, going, total[False])):
+            rows += [(text, step, share * w / mass) for text, step, w in of if share > 0]
+        self._rows[depth, kind] = rows
+        return rows
 
-    def _weighted(self, depth: int, kind: Kind, *, asks: bool) -> list[tuple[str, Step, float]]:
-        rows: list[tuple[str, Step, float]] = []
+    def _weighted(self, depth: int, kind: Kind, *, asks: bool) -> list[Row]:
+        rows: list[Row] = []
         for skill in SKILLS:
             weight = self._spec.skills.get(skill.name, 0.0)
-            if weight <= 0 or kind not in skill.takes or (skill.gives in ASKS) != asks:
+            if weight <= 0 or kind not in skill.takes or (skill.gives in ENDS) != asks:
                 continue
             if not asks and not self._can_end(depth + 1, skill.gives):
                 continue
@@ -139,24 +244,28 @@ class Pipelines:
             if not parameters:
                 raise SpecError(
                     f"skill {skill.name!r} finds nothing to work on in the catalog",
-                    rule="sort and sum need a stated number; filter needs a property",
+                    rule="sort and sum need a stated number; filter needs a property; if needs lists of 2 or more",
                 )
             mass = sum(w for _, w in parameters)
             for parameter, share in parameters:
                 phrases = phrases_of(self._spec, skill, parameter)
-                rows += [(p, Step(skill, parameter), weight * share / mass / len(phrases)) for p in phrases]
+                rows += [(p, Step(skill, parameter), weight * share / mass * part) for p, part in phrases]
         return rows
 
     def _can_end(self, depth: int, kind: Kind) -> bool:
         if depth > max(self._spec.depths):
             return False
-        return any(self._spec.skills.get(s.name, 0) > 0 and kind in s.takes and s.gives in ASKS for s in SKILLS)
+        return any(self._spec.skills.get(s.name, 0) > 0 and kind in s.takes and s.gives in ENDS for s in SKILLS)
 
 
 def evaluate(task: Task, meanings: Meanings) -> Value:
-    """Return the answer of ``task`` under ``meanings``: a number or names."""
-    value: Value = task.items
-    for step in task.steps:
-        assert isinstance(value, tuple)
-        value = step.skill.apply(value, step.parameter, meanings)  # type: ignore[arg-type]
-    return value
+    """Return the answer of ``task`` under ``meanings``."""
+    items = task.items
+    for step in task.steps[:-1]:
+        items = step.skill.apply(items, step.parameter, meanings)  # type: ignore[assignment]
+    last = task.steps[-1]
+    answer = last.skill.apply(items, last.parameter, meanings)
+    if last.branches:
+        last = last.branches[0 if answer else 1]
+        return last.skill.apply(items, last.parameter, meanings)
+    return answer

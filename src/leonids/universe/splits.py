@@ -1,18 +1,43 @@
-"""Train, validation and test: bins of the hash of an example's meaning.
+"""Train, validation and test are bins of the hash of an example's meaning; transfer families are other programs.
 
 A held-out example can never be a reworded or reformatted training example, for any seed, size or worker,
 because its meaning lies in another bin. Restricting a split to its bins changes the probability of a text by
 the factor 1 / share, which no model can use without the hash: floors do not count it (docs/floor.md).
+
+A transfer family asks what training cannot ask: no meaning of one is a meaning of the training program.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import final
 
-from leonids.errors import UsageError
+from leonids.errors import SpecError, UsageError
+from leonids.universe.blueprint import UniverseSpec
+from leonids.universe.catalog import LEXICAL, shipped_names
+from leonids.universe.program import PairRule
+from leonids.universe.skills import ASKS, ENDS, SKILLS
 
 SHARES: tuple[tuple[str, int], ...] = (("train", 80), ("validation", 10), ("test", 10))
 """Splits and their shares of all meanings, in percent."""
 
 SPLITS: tuple[str, ...] = tuple(name for name, _ in SHARES)
+
+FAMILIES: tuple[str, ...] = ("composition", "deeper", "longer", "renamed", "related")
+"""What ``transfer:FAMILY`` can be."""
+
+TRANSFER: tuple[str, ...] = tuple(f"transfer:{family}" for family in FAMILIES)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The program of a split: its spec, what it does about held-out pairs, and how many steps it has at least."""
+
+    spec: UniverseSpec
+    pairs: PairRule
+    least_depth: int = 1
+
 
 _BINS: dict[str, range] = {}
 _first = 0
@@ -27,7 +52,92 @@ def bin_of(meaning: str) -> int:
 
 
 def belongs(meaning: str, split: str) -> bool:
-    """Return whether ``meaning`` lies in ``split``. Raises ``UsageError`` for a split that does not exist."""
+    """Return whether ``meaning``, of the split's own program, lies in ``split``.
+
+    Raises ``UsageError`` for a split that does not exist.
+    """
+    if split in TRANSFER:
+        return True
     if split not in _BINS:
-        raise UsageError(f"unknown split {split!r}", rule=f"splits are {', '.join(SPLITS)}")
+        raise UsageError(f"unknown split {split!r}", rule=f"splits are {', '.join((*SPLITS, *TRANSFER))}")
     return bin_of(meaning) in _BINS[split]
+
+
+def family_of(spec: UniverseSpec, split: str) -> Family:
+    """Return the program that writes a split. Raises ``SpecError`` where the universe has no such family."""
+    training = Family(spec, "without" if spec.transfer.hold_out else "any")
+    transfer = spec.transfer
+    if split == "transfer:composition":
+        return _composition(spec)
+    if split == "transfer:deeper":
+        first = max(spec.depths) + 1
+        deeper = replace(spec, depths={first + i: 1 / transfer.deeper for i in range(transfer.deeper)})
+        return replace(training, spec=deeper, least_depth=first)
+    if split == "transfer:longer":
+        first = max(spec.items) + 1
+        longer = {first + i: 1 / transfer.longer for i in range(transfer.longer)}
+        return replace(training, spec=replace(spec, items=longer))
+    if split == "transfer:renamed":
+        return replace(training, spec=_renamed(spec))
+    if split == "transfer:related":
+        return replace(training, spec=_related(spec))
+    return training
+
+
+def _composition(spec: UniverseSpec) -> Family:
+    if not spec.transfer.hold_out:
+        raise SpecError(
+            f"universe {spec.universe!r} holds no pair of skills out",
+            rule="transfer:composition asks for pairs that training never shows",
+            way_out='add transfer: {hold_out: ["filter>sum"]}, under a new version',
+        )
+    return Family(spec, "with")
+
+
+def _related(spec: UniverseSpec) -> UniverseSpec:
+    """New skills ask; what leads to them is known. So every pipeline has one skill that training never shows."""
+    asking = {skill.name for skill in SKILLS if skill.gives in ASKS}
+    ends = {skill.name for skill in SKILLS if skill.gives in ENDS}
+    related = spec.transfer.related
+    wrong = [name for name in related if spec.skills.get(name, 0) > 0 or name not in asking]
+    if not related or wrong:
+        raise SpecError(
+            f"universe {spec.universe!r} has {wrong[0] if wrong else 'nothing'} as related skill",
+            rule="transfer:related asks with skills that give an answer and that training never shows",
+            way_out="add transfer: {related: {max: 1}} and its wording",
+        )
+    return replace(spec, skills={name: w for name, w in spec.skills.items() if name not in ends} | {**related})
+
+
+def names_like(names: Sequence[str], pool: Sequence[str]) -> tuple[str, ...]:
+    """Return for each name another word of ``pool``, none twice: with the same lexical properties if there is one.
+
+    Among these it is the one nearest in length, the earliest of the pool on a tie. Words of one length and kind
+    have equal token counts far more often than others; which ones do not, ``equal_token_share`` says.
+    Raises ``SpecError`` where the pool is too small.
+    """
+    left = [word for word in pool if word not in set(names)]
+    if len(left) < len(names):
+        raise SpecError(f"{len(names)} names need as many other words", rule=f"only {len(left)} are left")
+    chosen = []
+    for name in names:
+        best = min(left, key=lambda word, name=name: _unlike(word, name))  # type: ignore[misc]
+        left.remove(best)
+        chosen.append(best)
+    return tuple(chosen)
+
+
+def _unlike(word: str, name: str) -> tuple[int, int]:
+    return sum(test(word) != test(name) for _, test in LEXICAL), abs(len(word) - len(name))
+
+
+def _renamed(spec: UniverseSpec) -> UniverseSpec:
+    catalog = spec.catalog
+    if catalog.stored:
+        raise SpecError(
+            f"universe {spec.universe!r} has stored properties",
+            rule="nobody can know the facts of new words",
+            way_out="use a universe without them for transfer:renamed",
+        )
+    names = catalog.names or shipped_names()[slice(*(catalog.shipped_names or ()))]
+    return replace(spec, catalog=replace(catalog, names=names_like(names, shipped_names()), shipped_names=None))

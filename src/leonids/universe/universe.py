@@ -1,21 +1,22 @@
 """A universe: ``Universe.example(split, seed, index)`` is a pure function, for any worker, in any order."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, final
+from typing import final
 
 from leonids.digest import Json, digest_of, keyed_random
 from leonids.errors import SpecError
 from leonids.records import Example
-from leonids.universe.blueprint import Disorder, UniverseSpec
-from leonids.universe.catalog import Item, make_things, stated_values
-from leonids.universe.chance import Chance, Sample, Site, derivations, site
+from leonids.universe.blueprint import Disorder, UniverseSpec, written
+from leonids.universe.catalog import Things, knowledge_nats, make_things
+from leonids.universe.chance import Chance, Sample, Site, derivations
 from leonids.universe.disorder import Answers
-from leonids.universe.program import Pipelines, Step, Task, stop_chances
+from leonids.universe.program import Task
+from leonids.universe.prompts import Prompts
 from leonids.universe.render import answer_json, answer_pieces, parse_answer, spans_of
-from leonids.universe.skills import ASKS, SKILLS, Kind
-from leonids.universe.splits import belongs
+from leonids.universe.skills import SKILLS
+from leonids.universe.splits import TRANSFER, belongs, family_of
 
 ATTEMPTS = 100_000
 """More draws than any split of a universe worth its name needs; beyond it the split is taken to be empty."""
@@ -35,7 +36,11 @@ def _check_distribution(name: str, distribution: Mapping[int, float]) -> None:
 
 def _check_skills(spec: UniverseSpec) -> None:
     known = [skill.name for skill in SKILLS]
-    for name, weight in spec.skills.items():
+    pairs = [part for pair in spec.transfer.hold_out for part in pair.split(">")]
+    if len(pairs) != 2 * len(spec.transfer.hold_out):
+        raise SpecError(f"hold_out is {list(spec.transfer.hold_out)}", rule="a pair is written filter>sum")
+    named = {**spec.skills, **spec.transfer.related, **dict.fromkeys(pairs, 1.0)}
+    for name, weight in named.items():
         if name not in known:
             raise SpecError(f"unknown skill {name!r}", rule=f"skills are {', '.join(known)}")
         if weight < 0:
@@ -51,162 +56,133 @@ class Universe:
         _check_distribution("depths", spec.depths)
         _check_skills(spec)
         self.spec = spec
-        self.things = make_things(spec.catalog)
-        if max(spec.items) > len(self.things.names):
-            raise SpecError(
-                f"a list may have {max(spec.items)} items", rule=f"the catalog has only {len(self.things.names)} names"
-            )
-        unknown = set(spec.layout.attributes) ^ set(self.things.position)
-        if unknown:
-            raise SpecError(
-                f"the layout's attributes and the stated properties differ in {sorted(unknown)}",
-                rule="each stated property is printed once",
-            )
-        self.pipelines = Pipelines(spec, self.things)
-        self.answers = Answers(spec, self.things)
-        names = tuple(spec.layout.name.replace("{}", name) for name in self.things.names)
-        self._name_site = Site("name", names, tuple(1 / len(names) for _ in names))
-        self._value_sites = tuple(self._value_site(attribute) for attribute in spec.layout.attributes)
-        stops = stop_chances(spec.items)
-        self._more_sites = {
-            count: site(f"more{count}", {spec.layout.last: stop, spec.layout.more: 1 - stop})
-            for count, stop in stops.items()
-        }
+        self.things = make_things(spec.catalog, most=max(spec.items))
+        self._prompts = Prompts(family_of(spec, "train"), self.things)
+        self._families: dict[str, tuple[Things, Prompts, Answers]] = {}
+        self.answers = Answers(spec, self.things, stream=self.stream)
+        unused = [key for key in spec.disorder.paraphrase if key not in spec.wording]
+        if unused:
+            raise SpecError(f"the paraphrase dial words {unused[0]!r}", rule="it rewords keys of wording")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the spec as JSON: what the digest is taken of."""
-        return asdict(self.spec)
+        return written(self.spec)
 
     @cached_property
     def digest(self) -> str:
         """The universe's identity: SHA-256 of its spec as canonical JSON."""
-        return digest_of("leonids/universe/1", _keys_as_text(self.to_json()))
+        return digest_of("leonids/universe/1", self.to_json())
 
     @cached_property
     def stream(self) -> str:
         """The identity of the prompts: universes that differ in dials alone draw the same prompts.
 
-        So the arms of a study differ in nothing but their dials, example by example.
+        So the arms of a study differ in nothing but their dials, example by example. The paraphrase dial splits
+        the share of a step among its phrases, so the same draw means the same step in other words.
         """
         bare = replace(self.spec, universe="", about="", disorder=Disorder())
-        return digest_of("leonids/stream/1", _keys_as_text(asdict(bare)))
+        return digest_of("leonids/stream/1", written(bare))
 
-    def _value_site(self, attribute: str) -> Site:
-        stated = self.things.stated[self.things.position[attribute]]
-        texts = tuple(self.spec.layout.attribute.replace("{}", value) for value in stated_values(stated))
-        return Site(f"value.{attribute}", texts, tuple(1 / len(texts) for _ in texts))
+    @cached_property
+    def _kinds(self) -> frozenset[str]:
+        """The kinds of answers, those of the transfer families among them."""
+        named = {**self.spec.skills, **self.spec.transfer.related}
+        used = [skill for skill in SKILLS if named.get(skill.name, 0) > 0]
+        return frozenset(skill.gives for skill in used) | {"nothing" for skill in used if skill.nothing}
 
-    def sites(self) -> tuple[Site, ...]:
-        """Return every place of the prompt where something is chosen."""
-        steps = tuple(at.site for at in self.pipelines.sites.values())
-        return (self._name_site, *self._value_sites, *self._more_sites.values(), *steps)
+    @cached_property
+    def knowledge_nats(self) -> float:
+        """What a model must store to know the universe's stored properties: items x ln(values)."""
+        return knowledge_nats(self.spec.catalog)
 
-    def _item(self, chance: Chance, taken: tuple[int, ...]) -> tuple[int, Item]:
-        name = chance.choose(self._name_site, tuple(sorted(taken)))
-        values: list[str | int] = [""] * len(self.things.stated)
-        for attribute, at in zip(self.spec.layout.attributes, self._value_sites, strict=True):
-            position = self.things.position[attribute]
-            stated = self.things.stated[position]
-            option = chance.choose(at)
-            values[position] = option + stated.numbers[0] if stated.numbers else stated.values[option]
-        return name, Item(self.things.names[name], tuple(values))
+    def _family(self, split: str) -> tuple[Things, Prompts, Answers]:
+        if split not in TRANSFER:
+            return self.things, self._prompts, self.answers
+        if split not in self._families:
+            family = family_of(self.spec, split)
+            things = make_things(family.spec.catalog, most=max(self.spec.items))
+            prompts = Prompts(family, things, prefix=f"{split}/")
+            self._families[split] = things, prompts, Answers(family.spec, things, stream=self.stream)
+        return self._families[split]
 
-    def draw_items(self, chance: Chance) -> tuple[Item, ...]:
-        """Run the program of the item list."""
-        chance.lit(self.spec.layout.intro)
-        items: list[Item] = []
-        taken: tuple[int, ...] = ()
-        while True:
-            name, item = self._item(chance, taken)
-            taken += (name,)
-            items.append(item)
-            at = self._more_sites[len(items)]
-            if at.options[chance.choose(at)] == self.spec.layout.last:
-                return tuple(items)
+    def transfer_splits(self) -> tuple[str, ...]:
+        """Return the transfer splits that this universe has."""
+        return tuple(split for split in TRANSFER if self._refusal(split) is None)
 
-    def draw_steps(self, chance: Chance) -> tuple[Step, ...]:
-        """Run the program of the pipeline."""
-        steps: list[Step] = []
-        kind: Kind = "items"
-        while True:
-            at = self.pipelines.sites[len(steps) + 1, kind]
-            steps.append(at.steps[chance.choose(at.site)])
-            kind = steps[-1].skill.gives
-            if kind in ASKS:
-                return tuple(steps)
-            chance.lit(self.spec.layout.then)
+    def _refusal(self, split: str) -> SpecError | None:
+        try:
+            self._family(split)
+        except SpecError as error:
+            return error
+        return None
+
+    def prompts(self, split: str = "train") -> Prompts:
+        """Return the program of a split's prompts. Raises ``SpecError`` where there is no such family."""
+        return self._family(split)[1]
+
+    def sites(self, split: str = "train") -> tuple[Site, ...]:
+        """Return every place of a split's prompts where something is chosen."""
+        return self.prompts(split).sites()
 
     def draw_task(self, chance: Chance) -> Task:
-        """Run the program of a whole prompt."""
-        if self.spec.layout.question_first:
-            steps = self.draw_steps(chance)
-            chance.lit(self.spec.layout.question_end + " ")
-            items = self.draw_items(chance)
-        else:
-            items = self.draw_items(chance)
-            steps = self.draw_steps(chance)
-        chance.lit(self.spec.layout.end)
-        return Task(items, steps)
+        """Run the training program of a whole prompt."""
+        return self._prompts.draw_task(chance)
 
     def example(self, split: str, seed: int, index: int) -> Example:
         """Return example ``index`` of a split's stream ``seed``.
 
         Raises ``UsageError`` for an unknown split and ``SpecError`` where the split holds no meaning at all.
         """
+        _, prompts, answers = self._family(split)
         for attempt in range(ATTEMPTS):
             chance = Sample(keyed_random(self.stream, split, seed, index, attempt))
-            task = self.draw_task(chance)
+            task = prompts.draw_task(chance)
             meaning = task.meaning
             if belongs(meaning, split):
-                return self._write(chance, task, meaning, split=split, seed=seed, index=index)
+                return self._write(chance, answers, task, meaning, key=(split, seed, index))
         raise SpecError(
             f"no meaning of universe {self.spec.universe!r} lies in split {split!r}",
             rule=f"{ATTEMPTS} draws found none",
             way_out="make the universe larger",
         )
 
-    def _write(self, chance: Sample, task: Task, meaning: str, *, split: str, seed: int, index: int) -> Example:
+    def _write(
+        self, chance: Sample, answers: Answers, task: Task, meaning: str, *, key: tuple[str, int, int]
+    ) -> Example:
         trace = tuple(chance.emissions)
-        prompt = "".join(emission.text for emission in trace)
-        written = self.answers.write(chance, task)
+        prompt = "".join([emission.text for emission in trace])
+        split, seed, index = key
+        answer = answers.write(chance, task, run=seed)
         return Example(
             universe=self.digest,
             split=split,
             seed=seed,
             index=index,
             prompt=prompt,
-            completion=written.text,
-            answer=answer_json(written.value),
-            spans=spans_of(prompt, answer_pieces(written.value, written.format)),
+            completion=answer.text,
+            answer=answer_json(answer.value),
+            spans=spans_of(prompt, answer_pieces(answer.value, answer.format)),
             trace=trace,
-            answers=self.answers.dictionary(task),
+            answers=answers.dictionary(task, run=seed),
             meaning=meaning,
             tags={
                 "skill": task.steps[-1].skill.name,
                 "pipeline": ">".join(step.skill.name for step in task.steps),
                 "depth": len(task.steps),
                 "items": len(task.items),
-                "format": written.format.name,
+                "format": answer.format.name,
             },
         )
 
-    def parse_prompt(self, prompt: str) -> tuple[tuple[Task, float], ...]:
-        """Return every derivation of ``prompt`` with its nats: exactly one for a prompt of this universe."""
-        found = derivations(self.draw_task, prompt)
+    def parse_prompt(self, prompt: str, *, split: str = "train") -> tuple[tuple[Task, float], ...]:
+        """Return every derivation of a split's ``prompt`` with its nats: one for a prompt of this universe."""
+        found = derivations(self.prompts(split).draw_task, prompt)
         return tuple((task, sum(e.nats for e in emissions)) for task, emissions in found)
 
     def parse_answer(self, text: str) -> Json:
         """Return the JSON value of an answer in any of the universe's formats, or None."""
         for fmt in self.answers.formats:
-            value = parse_answer(text, fmt)
+            value = parse_answer(text, fmt, kinds=self._kinds)
             if value is not None:
                 return value
         return None
-
-
-def _keys_as_text(value: Any) -> Json:
-    if isinstance(value, Mapping):
-        return {str(key): _keys_as_text(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_keys_as_text(inner) for inner in value]
-    return value  # type: ignore[no-any-return]
