@@ -31,12 +31,13 @@ class Model(BaseModel):
 
 
 class AdapterSpec(Model):
-    """A LoRA adapter. ``scale`` multiplies ``B A x``.
+    """What a run trains: a LoRA adapter, whose ``scale`` multiplies ``B A x``, or every weight (``method: full``).
 
     ``alpha_rule``: ``fixed`` gives scale alpha / rank, ``equal`` sets alpha to the rank (scale 1),
     ``sqrt`` gives alpha / sqrt(rank) (rsLoRA, arXiv 2312.03732). A claim about ranks means nothing without it.
     """
 
+    method: Literal["lora", "full"] = "lora"
     rank: Annotated[int, Field(ge=1, le=4096)] = 128
     alpha: Annotated[float, Field(gt=0.0)] = 128.0
     alpha_rule: Literal["fixed", "equal", "sqrt"] = "fixed"
@@ -56,12 +57,15 @@ class RunSpec(Model):
 
     ``steps`` are optimizer steps; ``batch_size`` is examples a step; ``reviews`` are steps after which
     ``review_examples`` held-out examples are measured. ``universe`` is whole, so that a manifest needs no other file.
+    ``start_from`` names a finished run of the same folder, or an adapter's folder: it is merged into the base, and a
+    fresh adapter trains on top.
     """
 
     run: Name
     arm: Name
     universe: UniverseSpec
     base: str
+    start_from: str = ""
     adapter: AdapterSpec = AdapterSpec()
     loss_on: LossScope = "answer"
     steps: Annotated[int, Field(ge=1)]

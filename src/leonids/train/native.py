@@ -37,6 +37,7 @@ from leonids.train.probe import observe, totals_of
 from leonids.train.room import Room, room_for
 from leonids.train.scoring import head_of
 from leonids.train.stacked import Chunk, Stack, plan_chunks
+from leonids.train.starts import find_start, merge, on_top
 from leonids.train.stopping import Stop, stop_requests
 
 
@@ -80,6 +81,9 @@ class Training:
         self.out = out
         self.done = 0
         base = load_base(runs[0].base, dtype=runs[0].dtype)
+        self.start = find_start(runs[0], out=out)
+        if self.start is not None:
+            merge(base.model, self.start)
         body, head = Body(base.model), head_of(base.model)
         self.streams = open_streams(runs, base)
         longest = max(len(row.tokens.ids) for stream in set(self.streams) for row in self._rows(stream, step=1))
@@ -121,9 +125,10 @@ class Training:
         return writers
 
     def _manifest(self, e: int) -> dict[str, Json]:
-        return manifest_of(
+        facts = manifest_of(
             self.runs[e], base=self.engine.base, stream=self.streams[e], runs=self.runs, streams=self.streams
         )
+        return facts if self.start is None else {**facts, "start_digest": self.start.digest}
 
     def _load(self, e: int, step: int) -> dict[str, Any]:
         folder = self._folder(self.runs[e])
@@ -151,7 +156,10 @@ class Training:
             if stop.asked:
                 raise KeyboardInterrupt
         for e, run, writer in self._writing:
-            fill = partial(write_adapter, tensors=peft_tensors(self.stack, e), spec=run.adapter, base=run.base)
+            spec, tensors = run.adapter, peft_tensors(self.stack, e)
+            if self.start is not None:
+                spec, tensors = on_top(self.start, spec, tensors)
+            fill = partial(write_adapter, tensors=tensors, spec=spec, base=run.base)
             write_whole(self._folder(run) / "adapter", fill)
             writer.finish()
 

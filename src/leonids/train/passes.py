@@ -1,6 +1,6 @@
 """Which runs can train in one pass, and how many passes a machine's processes want. No torch here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from leonids.spec import RunSpec
@@ -12,10 +12,12 @@ def pass_key(spec: RunSpec) -> PassKey:
     """Return what runs must have in common to share a pass.
 
     Rank, alpha, learning rate, schedule, weight decay, clip, seeds, universe and loss scope are an adapter's own.
-    Dropout draws from a run's own generator, so such a run trains alone.
+    Dropout draws from a run's own generator, so such a run trains alone, and so does one that trains every weight.
     """
     return (
         spec.base,
+        spec.start_from,
+        spec.adapter.method,
         spec.dtype,
         spec.batch_size,
         spec.steps,
@@ -24,14 +26,15 @@ def pass_key(spec: RunSpec) -> PassKey:
         spec.test_examples,
         spec.checkpoint_every,
         tuple(sorted(spec.adapter.targets)),
-        spec.run if spec.adapter.dropout else "",
+        spec.run if spec.adapter.dropout or spec.adapter.method == "full" else "",
     )
 
 
 def plan_passes(specs: Sequence[RunSpec], *, workers: int) -> tuple[tuple[RunSpec, ...], ...]:
     """Group runs into passes: as few as the keys allow, but one for each worker where there are runs enough.
 
-    Within a key the dearer runs (loss on all tokens, high rank) are dealt out evenly.
+    Within a key the dearer runs (loss on all tokens, high rank) are dealt out evenly. A pass comes after those that
+    train what it starts from; ``needs`` says which these are.
     """
     groups: dict[PassKey, list[RunSpec]] = {}
     for spec in specs:
@@ -42,4 +45,16 @@ def plan_passes(specs: Sequence[RunSpec], *, workers: int) -> tuple[tuple[RunSpe
         ordered = sorted(group, key=lambda spec: (spec.loss_on == "answer", -spec.adapter.rank, spec.run))
         count = min(share, len(ordered))
         passes += [tuple(ordered[start::count]) for start in range(count)]
-    return tuple(passes)
+    return tuple(sorted(passes, key=lambda one: _depth(one[0], {spec.run: spec for spec in specs})))
+
+
+def needs(one: Sequence[RunSpec]) -> frozenset[str]:
+    """Return the names that the runs of a pass start from: these must be finished first."""
+    return frozenset(spec.start_from for spec in one if spec.start_from)
+
+
+def _depth(spec: RunSpec, by_name: Mapping[str, RunSpec]) -> int:
+    depth = 0
+    while spec.start_from in by_name and depth < len(by_name):
+        spec, depth = by_name[spec.start_from], depth + 1
+    return depth
