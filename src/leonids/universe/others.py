@@ -153,8 +153,8 @@ def _wording(
     return wording | {"count": draw.one(COUNT), "names": draw.one(NAMES)}
 
 
-def other_universe(seed: int, index: int) -> UniverseSpec:
-    """Return universe ``index`` of the pretraining stream ``seed``."""
+def other_universe(seed: int, index: int, *, names_weight: float = 3.0) -> UniverseSpec:
+    """Return universe ``index`` of the pretraining stream ``seed``; ``names_weight`` is that of naming items."""
     draw = Draw(keyed_random("others/1", seed, index))
     number = draw.one(NUMBERS)
     stated = [Stated(name="color", values=draw.some(COLORS, 3))]
@@ -176,7 +176,7 @@ def other_universe(seed: int, index: int) -> UniverseSpec:
         ),
         items={2: 0.1, 3: 0.4, 4: 0.3, 5: 0.2},
         depths={1: 0.4, 2: 0.5, 3: 0.1},
-        skills={"filter": 5.0, "sort": 1.5, "count": 2.0, "sum": 1.5, "names": 3.0},
+        skills={"filter": 5.0, "sort": 1.5, "count": 2.0, "sum": 1.5, "names": names_weight},
         wording=_wording(draw, number, words, stated, lexical),
         layout=Layout(
             intro=draw.one(INTROS),
