@@ -254,7 +254,7 @@ def _repeats(reading: _Reading, index: Index) -> list[AuditFinding]:
     near, of = reading.near.count()
     if of:
         words, numbers = share_of(near, of)
-        says = f"near duplicates of an earlier example among the first that differ: {words}; MinHash, Jaccard 0.8"
+        says = f"near duplicates of an earlier example among the first {of:,} that differ: {words}; by MinHash"
         found.append(AuditFinding("near duplicates", "estimate", says, numbers))
     if not reading.formats:
         return found
@@ -301,7 +301,7 @@ def _sampled(reading: _Reading, long: Lengths, *, context_tokens: int | None) ->
     nats, texts, name = compressed_nats([row.prompt for row in rows])
     of = "a prompt" if reading.formats else "a text"
     per_token = nats * n / max(long.prompt, 1)
-    says = f"at most {nats:.1f} nats {of} ({per_token:.2f} a token): {name} on {texts:,} of them; the entropy is below"
+    says = f"upper bound: at most {nats:.1f} nats {of} ({per_token:.2f} a token), by {name} on {texts:,} of them"
     found.append(AuditFinding("entropy", "bound", says, {"nats": nats, "nats_per_token": per_token, "n": texts}))
     return [*found, _context(long, context_tokens)]
 

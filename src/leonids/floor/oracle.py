@@ -1,6 +1,9 @@
 """The best possible predictor of a universe: its floors, its ceilings, and what they bound."""
 
 import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
@@ -84,3 +87,73 @@ def match_bounds(answer_loss_nats: float) -> tuple[float, float]:
     P(gold) <= 1/2, so by Markov's inequality greedy match >= 1 - L / ln 2.
     """
     return math.exp(-answer_loss_nats), max(0.0, 1 - answer_loss_nats / math.log(2))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """The answer's floor, in nats per example, for a learner that knows only what ``knows`` says.
+
+    ``correction_nats`` is the share of the estimate that corrects its bias; where it is not small, take the
+    rung for rough. Names are counted as drawn evenly from the catalog without repetition, which is an upper
+    bound where a lexical property thins them out.
+    """
+
+    knows: str
+    nats: float
+    correction_nats: float
+
+
+_LETTERS = re.compile(r"[A-Za-z]+")
+
+
+def _shape(example: Example, names: frozenset[str]) -> tuple[str, int]:
+    """Return the answer with its names left open, and how many names it has."""
+    found = 0
+
+    def opened(match: re.Match[str]) -> str:
+        nonlocal found
+        if match[0].lower() not in names:
+            return match[0]
+        found += 1
+        return "*"
+
+    return _LETTERS.sub(opened, example.completion), found
+
+
+def conditional_entropy(pairs: Iterable[tuple[str, str]]) -> tuple[float, float]:
+    """Return the entropy of the second given the first, from samples, and how much of it corrects the bias.
+
+    Plug-in entropies of each context with the correction of Miller and Madow (1955): (outcomes - 1) / (2 n).
+    """
+    contexts: dict[str, Counter[str]] = defaultdict(Counter)
+    for context, outcome in pairs:
+        contexts[context][outcome] += 1
+    n = sum(counts.total() for counts in contexts.values())
+    plain = math.fsum(
+        counts.total() / n * entropy_of(count / counts.total() for count in counts.values())
+        for counts in contexts.values()
+    )
+    correction = sum(len(counts) - 1 for counts in contexts.values()) / (2 * n)
+    return plain + correction, correction
+
+
+def ladder(universe: Universe, *, n: int = 20_000, seed: int = 0) -> tuple[Rung, ...]:
+    """Return the plateaus to expect: the answer's floor for learners that know more and more of the question."""
+    names = frozenset(universe.things.names)
+    examples = [universe.example("train", seed, index) for index in range(n)]
+    shapes = [_shape(example, names) for example in examples]
+    free = math.fsum(math.log(len(names) - i) for _, count in shapes for i in range(count)) / n
+    contexts = (
+        ("the format", lambda example: ""),
+        ("the type of question", lambda example: str(example.tags["skill"])),
+        ("the pipeline", lambda example: example.meaning.partition("|")[2]),
+    )
+    rungs = []
+    for knows, context in contexts:
+        nats, correction = conditional_entropy(
+            (context(example), shape) for example, (shape, _) in zip(examples, shapes, strict=True)
+        )
+        rungs.append(Rung(knows, nats + free, correction))
+    floor = math.fsum(entropy_of(example.answers.values()) for example in examples) / n
+    return (*rungs, Rung("everything", floor, 0.0))

@@ -30,7 +30,7 @@ def audit_of(
     report = audit(file, tokenizer, against=against, context_tokens=context, progress=progress)
     read_s = time.perf_counter() - began
     findings = list(report.findings)
-    head_s = 0.0
+    head_s: float | None = None
     if base is not None and report.tokens.answers:
         began = time.perf_counter()
         try:
@@ -44,7 +44,7 @@ def audit_of(
         "tokenizer": base or "nano",
         "findings": [asdict(finding) for finding in findings],
         "read_s": round(read_s, 2),
-        "head_s": round(head_s, 2),
+        "head_s": None if head_s is None else round(head_s, 2),
     }
 
 
@@ -54,5 +54,7 @@ def audit_lines(found: dict[str, Any]) -> list[str]:
         f"{finding['grade']:9s} {finding['topic']:16s} {visible(finding['says'], most=MOST_CHARS)}"
         for finding in found["findings"]
     ]
-    took = f"read in {found['read_s']:.1f} s" + (f", head in {found['head_s']:.1f} s" if found["head_s"] else "")
+    took = f"read in {found['read_s']:.1f} s" + (
+        "" if found["head_s"] is None else f", head in {found['head_s']:.1f} s"
+    )
     return [f"{visible(found['file'])}: tokens of {visible(found['tokenizer'])}, {took}", *lines]
