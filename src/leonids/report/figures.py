@@ -167,7 +167,7 @@ def corridor(axis: Axes, prediction: Prediction, *, scale: float = 1.0, label: s
         bottom, top = max(low, scale * piece[0]), min(high, scale * piece[1])
         if bottom < top:
             axis.fill_between(
-                [start, end], bottom, top, facecolor=CORRIDOR, edgecolor="#B8860B", linewidth=0.6, zorder=2,
+                [start, end], bottom, top, facecolor=CORRIDOR, edgecolor="#B8860B", linewidth=0.6, zorder=1.5,
                 label=label or "_corridor",
             )  # fmt: skip
 
