@@ -138,8 +138,8 @@ def column(path: Path, *, metric: str, split: str, first_step: int, last_step: i
 
 def _column(lines: Sequence[bytes], metric: str, *, keyed: bool) -> Column:
     text = b"\n".join(lines)
-    steps = _whole(STEP, lines)
-    keys = _whole(INDEX, lines) if keyed else np.zeros(len(lines), dtype=np.int64)
+    steps = _whole(STEP, lines, text)
+    keys = _whole(INDEX, lines, text) if keyed else np.zeros(len(lines), dtype=np.int64)
     pattern = _pattern(metric)
     rows = pattern.findall(text)
     if len(rows) != len(lines):
@@ -153,8 +153,13 @@ def _column(lines: Sequence[bytes], metric: str, *, keyed: bool) -> Column:
     return Column(steps, keys, totals, counts)
 
 
-def _whole(pattern: re.Pattern[bytes], lines: Sequence[bytes]) -> Steps:
-    return np.array([int(found[1]) if (found := pattern.search(line)) else 0 for line in lines], dtype=np.int64)
+def _whole(pattern: re.Pattern[bytes], lines: Sequence[bytes], text: bytes) -> Steps:
+    # Every line has one; where a line has two (in its tags), each line is searched for its first.
+    found = pattern.findall(text)
+    if len(found) == len(lines):
+        return np.array(list(map(int, found)), dtype=np.int64)
+    firsts = (pattern.search(line) for line in lines)
+    return np.array([int(first[1]) if first else 0 for first in firsts], dtype=np.int64)
 
 
 def _numbers(texts: Sequence[bytes]) -> Floats:
