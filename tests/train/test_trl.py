@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from leonids.errors import UsageError
@@ -17,6 +18,8 @@ from leonids.ledger.verify import verify
 from leonids.spec import RunSpec
 from leonids.train import trl as back_end
 from leonids.train.backend import BACKENDS, load_backend
+from leonids.train.bases import load_base
+from leonids.train.callback import mean_loss
 from leonids.train.native import NATIVE
 from leonids.train.trl import TRL
 
@@ -110,3 +113,17 @@ def test_back_ends_are_known_by_name() -> None:
     assert {name: type(load_backend(name)).__name__ for name in BACKENDS} == {"native": "Native", "trl": "Trl"}
     with pytest.raises(UsageError, match="native, trl"):
         load_backend("other")
+
+
+def test_every_weight_can_be_trained_and_the_result_is_a_base(run_spec: MakeRun, tmp_path: Path) -> None:
+    lora = run_spec("a", steps=30, batch_size=8, lr=1e-2, reviews=(0, 30), checkpoint_every=30)
+    run = lora.model_copy(update={"adapter": lora.adapter.model_copy(update={"method": "full"})})
+    with pytest.raises(UsageError, match="back end trl"):
+        NATIVE.fit([run], out=tmp_path / "native", resume=False)
+    TRL.fit([run], out=tmp_path, resume=False)
+    reviews = [line for line in lines(tmp_path, "reviews") if line["kind"] == "review"]
+    before, after = (mean_loss(line["metrics"]) for line in reviews[:2])
+    assert after < before / 2
+    model = load_base(str(tmp_path / "a" / "model"), dtype="float32")
+    assert (tmp_path / "a" / "model" / "tokenizer.json").is_file()
+    assert not torch.equal(model.head_weight, load_base(run.base, dtype="float32").head_weight)

@@ -21,6 +21,11 @@ def check_pass(runs: Sequence[RunSpec]) -> None:
             rule="a pass shares base, dtype, batch size, steps, reviews, targets, and has no dropout",
             way_out="train them apart: plan_passes() groups them",
         )
+    full = [run.run for run in runs if run.adapter.method == "full"]
+    if full:
+        raise UsageError(
+            f"{full[0]} trains every weight", rule="a stack trains adapters", way_out="use the back end trl"
+        )
     check_reviews(runs)
 
 

@@ -4,10 +4,8 @@ For what the stack is not for: models spread over processes by accelerate, targe
 experts, dropout. Lines, reviews, seeds and examples are those of ``native``.
 """
 
-import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, final
@@ -16,29 +14,24 @@ import torch
 from datasets import IterableDataset
 from peft import LoraConfig
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
 from leonids.errors import UsageError
 from leonids.ledger.chain import Ledger
-from leonids.ledger.disk import write_whole as write_file
-from leonids.ledger.runs import RunWriter, run_state
-from leonids.spec import RunSpec
-from leonids.train.adapters import fresh_a, write_adapter
+from leonids.ledger.runs import run_state
+from leonids.spec import AdapterSpec, RunSpec
+from leonids.train.adapters import PREFIX, fresh_a, write_adapter
 from leonids.train.bases import Base, load_base
 from leonids.train.batches import PROMPT
-from leonids.train.bodies import Body
 from leonids.train.callback import WATERMARK
 from leonids.train.checkpoints import KEPT, checkpoint_folder, write_whole
 from leonids.train.checks import check_reviews
 from leonids.train.data import Stream, open_streams
-from leonids.train.evaluate import Engine, held_out, review
-from leonids.train.manifest import manifest_of
-from leonids.train.room import room_for
-from leonids.train.scoring import linear_head
-from leonids.train.stacked import Chunk
+from leonids.train.recorder import Recorder
+from leonids.train.starts import Start, find_start, merge, on_top
 from leonids.train.stopping import Stop, stop_requests
-from leonids.train.tap import FLOOR_KEY, IGNORED, ROLES_KEY, Tap
+from leonids.train.tap import FLOOR_KEY, IGNORED, ROLES_KEY
 
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -57,16 +50,6 @@ class Trl:
 
 
 TRL = Trl()
-
-
-@final
-class OneAdapter:
-    """The adapter that PEFT put on a base: always active."""
-
-    def active(self, chunk: Chunk | None, *, keep: bool = False) -> AbstractContextManager[None]:
-        """Change nothing."""
-        del chunk, keep
-        return nullcontext()
 
 
 def rows_from(stream: Stream, first: int) -> Iterator[dict[str, Any]]:
@@ -100,16 +83,19 @@ def collate(rows: Sequence[Mapping[str, Any]], *, scope: str, pad_id: int) -> di
 
 def _train(run: RunSpec, *, out: Path, resume: bool, stop: Stop) -> None:
     folder = out / run.run
-    base = load_base(run.base, dtype=run.dtype)
+    base = _base(run)
+    start = find_start(run, out=out)
+    if start is not None:
+        merge(base.model, start)
     (stream,) = open_streams([run], base)
     last = _last_checkpoint(checkpoint_folder(folder)) if resume else None
     done = 0 if last is None else int(last.name.removeprefix("checkpoint-"))
     recorder = Recorder(run, base, stream, out=out, stop=stop, last=last)
+    recorder.start = start
     data = IterableDataset.from_generator(partial(rows_from, stream, done * run.batch_size))
     trainer = _trainer(run, base, data, folder=folder, recorder=recorder)
     for layer, a in _halves(trainer.model, "lora_A").items():
-        fresh = fresh_a(layer, rank=a.shape[0], inputs=a.shape[1], init_seed=run.init_seed)
-        a.data.copy_(fresh)
+        a.data.copy_(fresh_a(layer, rank=a.shape[0], inputs=a.shape[1], init_seed=run.init_seed))
     with ExitStack() as opened:
         if trainer.is_world_process_zero():
             recorder.open(opened, resume=resume)
@@ -117,20 +103,47 @@ def _train(run: RunSpec, *, out: Path, resume: bool, stop: Stop) -> None:
         if stop.asked and trainer.state.global_step < run.steps:
             raise KeyboardInterrupt
         if trainer.is_world_process_zero():
-            tensors = {
-                f"base_model.model.{layer}.{half}.weight": value.detach().float().cpu().contiguous()
-                for half in ("lora_A", "lora_B")
-                for layer, value in _halves(trainer.model, half).items()
-            }
-            write_whole(folder / "adapter", partial(write_adapter, tensors=tensors, spec=run.adapter, base=run.base))
+            _save(run, base, trainer.model, start, folder=folder)
             recorder.finish()
+
+
+def _base(run: RunSpec) -> Base:
+    if run.adapter.method == "lora":
+        return load_base(run.base, dtype=run.dtype)
+    # Every weight is trained: in bfloat16 most updates would vanish in rounding.
+    base = load_base(run.base, dtype="float32" if run.dtype == "auto" else run.dtype)
+    base.model.requires_grad_(requires_grad=True)
+    return base
+
+
+def _save(run: RunSpec, base: Base, model: Any, start: Start | None, *, folder: Path) -> None:
+    """Write ``adapter/`` as PEFT loads it on the bare base; or ``model/``, a base of its own, where all was trained."""
+    if run.adapter.method == "full":
+
+        def fill(target: Path) -> None:
+            model.save_pretrained(target)
+            base.tokenizer.save(str(target / "tokenizer.json"))
+
+        write_whole(folder / "model", fill)
+        return
+    spec, tensors = (
+        run.adapter,
+        {
+            f"{PREFIX}{layer}.{half}.weight": value.detach().float().cpu().contiguous()
+            for half in ("lora_A", "lora_B")
+            for layer, value in _halves(model, half).items()
+        },
+    )
+    if start is not None:
+        spec, tensors = on_top(start, spec, tensors)
+    write_whole(folder / "adapter", partial(write_adapter, tensors=tensors, spec=spec, base=run.base))
 
 
 def _halves(model: Any, half: str) -> dict[str, Tensor]:
     """Return the parameters of one half of every adapter, by layer."""
-    prefix, suffix = "base_model.model.", f".{half}.default.weight"
+    suffix = f".{half}.default.weight"
     return {
-        name.removeprefix(prefix).removesuffix(suffix): parameter
+        name.removeprefix(PREFIX).removesuffix(suffix): parameter
         for name, parameter in model.named_parameters()
         if name.endswith(suffix)
     }
@@ -142,8 +155,7 @@ def _last_checkpoint(folder: Path) -> Path | None:
     return folder / f"checkpoint-{max(steps)}" if steps else None
 
 
-def _trainer(run: RunSpec, base: Base, data: IterableDataset, *, folder: Path, recorder: "Recorder") -> SFTTrainer:
-    adapter = run.adapter
+def _trainer(run: RunSpec, base: Base, data: IterableDataset, *, folder: Path, recorder: Recorder) -> SFTTrainer:
     arguments = SFTConfig(
         output_dir=str(checkpoint_folder(folder)),
         max_steps=run.steps,
@@ -182,110 +194,19 @@ def _trainer(run: RunSpec, base: Base, data: IterableDataset, *, folder: Path, r
         processing_class=PreTrainedTokenizerFast(
             tokenizer_object=base.tokenizer, eos_token=base.tokenizer.id_to_token(base.eos_id)
         ),
-        peft_config=LoraConfig(
-            r=adapter.rank,
-            lora_alpha=adapter.rank if adapter.alpha_rule == "equal" else adapter.alpha,
-            use_rslora=adapter.alpha_rule == "sqrt",
-            lora_dropout=adapter.dropout,
-            target_modules=list(adapter.targets),
-            task_type="CAUSAL_LM",
-        ),
+        peft_config=_lora(run.adapter),
         callbacks=[recorder],
     )
 
 
-@final
-class Recorder(TrainerCallback):  # type: ignore[misc]
-    """Writes a run's lines, reviews and watermarks while TRL trains it."""
-
-    def __init__(self, run: RunSpec, base: Base, stream: Stream, *, out: Path, stop: Stop, last: Path | None) -> None:
-        self.run, self.base, self.stream, self.out, self.stop, self.last = run, base, stream, out, stop, last
-        self.writer: RunWriter | None = None
-        self.tap: Tap | None = None
-        self._engine: Engine | None = None
-        self._clock = self._rate = 0.0
-
-    def open(self, opened: ExitStack, *, resume: bool) -> None:
-        """Open the run folder, at the checkpoint that training goes on from."""
-        ledger, name = Ledger.open(self.out), self.run.run
-        if resume and run_state(ledger.entries(), name) == "started":
-            mark = None if self.last is None else json.loads((self.last / WATERMARK).read_text(encoding="utf-8"))
-            self.writer = RunWriter.resume(self.out, name, ledger, mark)
-        else:
-            facts = manifest_of(self.run, base=self.base, stream=self.stream, runs=[self.run], streams=[self.stream])
-            self.writer = RunWriter.create(self.out, name, {**facts, "backend": "trl"}, ledger)
-        opened.callback(self.writer.close)
-
-    def finish(self) -> None:
-        """Seal the run's end."""
-        if self.writer is not None:
-            self.writer.finish()
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
-    ) -> None:
-        """Hook the model; measure the base where step 0 is a review."""
-        self.tap = Tap(more["model"], tokens=self.run.loss_on, fail=_raise)
-        inner = self.base.model
-        longest = max(len(row.tokens.ids) for row in self.stream.batch(1, self.run.batch_size))
-        room = room_for(self.base, batch_size=self.run.batch_size, length=longest)
-        self._engine = Engine(self.base, Body(inner), linear_head(inner), OneAdapter(), room.forward_tokens)
-        if state.global_step == 0:
-            self._review(more["model"], 0)
-        self._clock = time.perf_counter()
-
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
-    ) -> None:
-        """Note the learning rate before the scheduler moves it on."""
-        self._rate = float(more["optimizer"].param_groups[0]["lr"])
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
-    ) -> TrainerControl:
-        """Write the line of the step, and its review where one is due; ask for a checkpoint where one is."""
-        if self.tap is None:
-            return control
-        totals, examples = self.tap.take_step()
-        step, wall = state.global_step, time.perf_counter() - self._clock
-        line: dict[str, Any] = {"kind": "step", "step": step, "split": "train", "lr": self._rate}
-        line |= {"wall_s": round(wall, 6), "examples": examples, "metrics": totals}
-        if self.writer is not None:
-            self.writer.steps.append({**line, "absent": dict(self.tap.absent)} if self.tap.absent else line)
-        reviewed = self._review(more["model"], step)
-        due = reviewed or step == self.run.steps or step % self.run.checkpoint_every == 0
-        control.should_save = control.should_save or due or self.stop.asked
-        control.should_training_stop = control.should_training_stop or self.stop.asked
-        self._clock = time.perf_counter()
-        return control
-
-    def _review(self, model: Any, step: int) -> bool:
-        if step not in self.run.reviews:
-            return False
-        if self.writer is None or self._engine is None:
-            return True
-        was_training = model.training
-        model.eval()
-        number, n = sorted(self.run.reviews).index(step), self.run.review_examples
-        plans = [("validation", number * n, n)]
-        if step == max(self.run.reviews):
-            plans.append(("test", 0, self.run.test_examples))
-        for split, first, count in plans:
-            held = held_out([self.stream], [self.run.loss_on], split=split, first=first, n=count)
-            (lines,) = review(self._engine, None, [self.stream], held, step=step)
-            for line in lines:
-                self.writer.reviews.append(line)
-        model.train(was_training)
-        return True
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
-        """Put the streams' watermark beside the trainer's checkpoint, last of all."""
-        if self.writer is not None:
-            watermark = self.writer.watermark()
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            write_file(folder / WATERMARK, json.dumps(watermark).encode())
-            self.writer.commit(watermark)
-
-
-def _raise(error: Exception) -> None:
-    raise error
+def _lora(spec: AdapterSpec) -> LoraConfig | None:
+    if spec.method == "full":
+        return None
+    return LoraConfig(
+        r=spec.rank,
+        lora_alpha=spec.rank if spec.alpha_rule == "equal" else spec.alpha,
+        use_rslora=spec.alpha_rule == "sqrt",
+        lora_dropout=spec.dropout,
+        target_modules=list(spec.targets),
+        task_type="CAUSAL_LM",
+    )

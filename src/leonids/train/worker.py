@@ -81,7 +81,7 @@ def follow_parent() -> None:
 
 
 def train(work: PassSpec) -> None:
-    """Train a pass in this process."""
+    """Train a pass in this process. Runs that train every weight go to the back end trl, whatever is named."""
     # Threads that wait by spinning make a step twenty times slower as soon as another process wants the cores. The
     # OpenMP library reads this once, when torch loads it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -90,7 +90,8 @@ def train(work: PassSpec) -> None:
 
     torch.set_num_threads(work.threads)
     logging.disable_progress_bar()
-    load_backend(work.backend).fit(work.runs, out=Path(work.out), resume=work.resume)
+    full = any(run.adapter.method == "full" for run in work.runs)
+    load_backend("trl" if full else work.backend).fit(work.runs, out=Path(work.out), resume=work.resume)
 
 
 if __name__ == "__main__":
