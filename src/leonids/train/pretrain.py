@@ -28,6 +28,7 @@ EXAMPLES_A_SEQUENCE = 3
 BATCHES_A_BUCKET = 8
 EMBEDDING_STD = 0.1
 ROUND_TOKENS = 16
+OWN_SEQUENCES = 500
 TOKENIZER_NAMES_WEIGHT = 2.0
 """The tokenizer was made when naming weighed less; changing it would change nano's bytes."""
 
@@ -144,6 +145,26 @@ def step_losses(model: LlamaForCausalLM, ids: torch.Tensor, weights: torch.Tenso
     return (nats * weight).sum() / weight.sum(), facts
 
 
+def own_match(model: LlamaForCausalLM, tokenizer: Tokenizer, *, seed: int, sequences: int) -> list[tuple[int, int]]:
+    """Return ``(whole answers right, answers)`` for the first, second and third example of fresh sequences.
+
+    The first example shows no format beforehand, so its match is that of a guess; the others follow a shown one.
+    """
+    end = int(tokenizer.token_to_id(END) or 0)
+    right = [0] * EXAMPLES_A_SEQUENCE
+    with torch.no_grad():
+        for index in range(sequences):
+            ids, answers = [end], []
+            for prompt, answer in episode(seed, index):
+                ids += tokenizer.encode(prompt).ids
+                answers.append(range(len(ids), len(ids) + len(tokenizer.encode(answer).ids) + 1))
+                ids += [*tokenizer.encode(answer).ids, end]
+            best = model(input_ids=torch.tensor([ids])).logits[0].argmax(-1).tolist()
+            for place, answer_at in enumerate(answers):
+                right[place] += all(best[at - 1] == ids[at] for at in answer_at)
+    return [(count, sequences) for count in right]
+
+
 def make_model(recipe: Recipe, vocabulary: int) -> LlamaForCausalLM:
     """Return a fresh model: Llama with tied embeddings, the end token first in the vocabulary."""
     torch.manual_seed(recipe.seed)
@@ -234,4 +255,9 @@ def pretrain(out: Path, recipe: Recipe, *, save_every: int = 500, report: Any = 
             torch.save(state, state_path.with_suffix(".tmp"))
             state_path.with_suffix(".tmp").replace(state_path)
             save(model, tokenizer, out / "model")
+    held_out = own_match(model, tokenizer, seed=recipe.seed + 2, sequences=OWN_SEQUENCES)
+    line = {"match_on_fresh_sequences": [f"{right} of {n}" for right, n in held_out]}
+    with (out / "pretrain.jsonl").open("a") as log:
+        log.write(json.dumps(line) + "\n")
+    report(json.dumps(line))
     (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
