@@ -43,7 +43,7 @@ ROOM_LIBRARIES: dict[str, set[str]] = {
     "readers": {"numpy"},
     "cli": {"typer", "rich"},
     "train": {
-        *("torch", "transformers", "peft", "trl", "accelerate", "safetensors", "gguf", "tokenizers"),
+        *("torch", "transformers", "peft", "trl", "accelerate", "datasets", "safetensors", "gguf", "tokenizers"),
         *("numpy", "platformdirs", "filelock", "huggingface_hub", "pydantic"),
     },
 }

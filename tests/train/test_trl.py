@@ -17,6 +17,7 @@ from leonids.ledger.streams import read_stream
 from leonids.ledger.verify import verify
 from leonids.spec import RunSpec
 from leonids.train import trl as back_end
+from leonids.train import worker
 from leonids.train.backend import BACKENDS, load_backend
 from leonids.train.bases import load_base
 from leonids.train.callback import mean_loss
@@ -120,7 +121,9 @@ def test_every_weight_can_be_trained_and_the_result_is_a_base(run_spec: MakeRun,
     run = lora.model_copy(update={"adapter": lora.adapter.model_copy(update={"method": "full"})})
     with pytest.raises(UsageError, match="back end trl"):
         NATIVE.fit([run], out=tmp_path / "native", resume=False)
-    TRL.fit([run], out=tmp_path, resume=False)
+    work = {"out": str(tmp_path), "runs": [run.model_dump(mode="json")]}
+    (tmp_path / "pass.json").write_text(json.dumps(work))
+    assert worker.main([str(tmp_path / "pass.json")]) == 0
     reviews = [line for line in lines(tmp_path, "reviews") if line["kind"] == "review"]
     before, after = (mean_loss(line["metrics"]) for line in reviews[:2])
     assert after < before / 2
