@@ -1,9 +1,12 @@
-"""What tests of several rooms share: how hypothesis searches, a tiny universe, a tiny base."""
+"""What tests of several rooms share: how hypothesis searches, a tiny universe, base and study, the command line."""
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,3 +122,63 @@ def write_tiny_base(folder: Path, *, width: int = 16, inner: int = 24) -> None:
     for name in ("model.norm", "model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm"):
         weights[f"{name}.weight"] = np.ones(width, dtype=np.float32)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+PAIR = """\
+study: pair
+title: Two arms, one seed
+arms:
+  wide: {{rank: 4, alpha_rule: equal}}
+  thin: {{rank: 2, alpha_rule: equal}}
+seeds: [0]
+reviews: [50%, 100%]
+scales:
+  nano: {{base: {base}, steps: 48, batch_size: 2, lr: 0.01, review_examples: 12, test_examples: 12, checkpoint_every: 4}}
+hypotheses:
+  H:
+    claim: The loss falls.
+    predictions:
+      - id: H.1
+        says: The loss on the answer ends below 4.9 nats a token.
+        measure: {{metric: loss, tokens: answer, split: validation, arm: wide, seed: 0, final: true}}
+        expect: {{below: 4.9}}
+        scope: run
+      - id: H.2
+        says: At half-time the two losses are alike.
+        measure: {{metric: loss, tokens: answer, split: validation, arm: thin, versus: wide, seed: 0, at: 50%}}
+        expect: {{coincide: 2.0}}
+        scope: run
+"""  # noqa: E501
+
+
+@pytest.fixture(scope="session")
+def pair_file(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+    """A study of two arms and one seed on the tiny base, small enough to be trained in a second."""
+    path = tmp_path_factory.mktemp("pair") / "study.yaml"
+    path.write_text(PAIR.format(base=tiny_base))
+    return path
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[..., "subprocess.Popen[str]"]:
+    """Start a command of the command line as a process of its own."""
+    source = Path(__file__).parents[1] / "src"
+    quiet = {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
+
+    def begin(*arguments: object, **more: Any) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "leonids.cli", *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": {**os.environ, **quiet}}
+        return subprocess.Popen(command, **{**pipes, **more})
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def finish() -> Callable[["subprocess.Popen[str]"], tuple[int, str, str]]:
+    """Wait for a process; return its exit code, stdout and stderr."""
+
+    def end(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+        out, err = process.communicate(timeout=240)
+        return process.returncode, out, err
+
+    return end

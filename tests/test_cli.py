@@ -1,15 +1,10 @@
 """The command line as a new user meets it: data on stdout, one clear line on stderr, an exit code that says which."""
 
 import json
-import os
 import resource
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,34 +16,6 @@ from leonids.ledger.runs import RunWriter
 from leonids.spec import load_study
 from leonids.study.conduct import register
 from leonids.study.plan import Choices, make_plan
-
-STUDY = """\
-study: pair
-title: Two arms, one seed
-arms:
-  wide: {{rank: 4, alpha_rule: equal}}
-  thin: {{rank: 2, alpha_rule: equal}}
-seeds: [0]
-reviews: [50%, 100%]
-scales:
-  nano: {{base: {base}, steps: {steps}, batch_size: 2, lr: 0.01, review_examples: 12, test_examples: 12, checkpoint_every: 4}}
-hypotheses:
-  H:
-    claim: The loss falls.
-    predictions:
-      - id: H.1
-        says: The loss on the answer ends below 4.9 nats a token.
-        measure: {{metric: loss, tokens: answer, split: validation, arm: wide, seed: 0, final: true}}
-        expect: {{below: 4.9}}
-        scope: run
-      - id: H.2
-        says: At half-time the two losses are alike.
-        measure: {{metric: loss, tokens: answer, split: validation, arm: thin, versus: wide, seed: 0, at: 50%}}
-        expect: {{coincide: 2.0}}
-        scope: run
-"""  # noqa: E501
-
-STEPS = 48
 
 Said = Callable[..., tuple[int, str, str]]
 
@@ -68,39 +35,6 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return run
 
 
-@pytest.fixture(scope="session")
-def study_file(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
-    path = tmp_path_factory.mktemp("pair") / "study.yaml"
-    path.write_text(STUDY.format(base=tiny_base, steps=STEPS))
-    return path
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "leonids.cli", *map(str, arguments)]
-
-
-def environment() -> Mapping[str, str]:
-    source = Path(cli.__file__).parents[1]
-    return {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
-
-
-def start(*arguments: object, **more: Any) -> "subprocess.Popen[str]":
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment(), **more}
-    return subprocess.Popen(command(*arguments), **pipes)
-
-
-def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out, err
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < until, "waited for two minutes"
-        time.sleep(0.02)
-
-
 def files(folder: Path) -> dict[str, bytes]:
     found = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
@@ -111,9 +45,6 @@ def one_line(err: str) -> str:
     assert len(lines) == 1, err
     assert lines[0].startswith("error: ")
     return lines[0]
-
-
-# --- what is asked for wrongly ---
 
 
 WRONG: Sequence[tuple[Sequence[object], int, str]] = [
@@ -186,10 +117,10 @@ EDITS = [
 
 @pytest.mark.parametrize(("edit", "words"), EDITS)
 def test_a_wrong_study_is_one_line_that_names_the_place(
-    edit: tuple[str, str], words: str, said: Said, study_file: Path, tmp_path: Path
+    edit: tuple[str, str], words: str, said: Said, pair_file: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "study.yaml"
-    path.write_text(study_file.read_text().replace(edit[0], edit[1], 1))
+    path.write_text(pair_file.read_text().replace(edit[0], edit[1], 1))
     code, out, err = said("run", path, "--out", tmp_path / "out")
     assert (code, out) == (2, "")
     assert words in one_line(err)
@@ -224,27 +155,24 @@ def test_every_kind_of_error_has_its_exit_code(said: Said, monkeypatch: pytest.M
 
 
 def test_a_missing_library_names_the_extra_that_brings_it(
-    said: Said, study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    said: Said, pair_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch, "NEEDED", ("no_such_library",))
-    for arguments in (("run", study_file, "--out", tmp_path / "out"), ("eval", "x", "--universe", "consistent")):
+    for arguments in (("run", pair_file, "--out", tmp_path / "out"), ("eval", "x", "--universe", "consistent")):
         code, _, err = said(*arguments)
         assert (code, "leonids[train]" in one_line(err)) == (4, True)
     assert not (tmp_path / "out").exists()
 
 
-# --- where it is written ---
-
-
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory, study_file: Path) -> Path:
+def locked(tmp_path_factory: pytest.TempPathFactory, pair_file: Path) -> Path:
     out = tmp_path_factory.mktemp("locked") / "out"
-    register(make_plan(load_study(study_file), Choices()), out)
+    register(make_plan(load_study(pair_file), Choices()), out)
     return out
 
 
 def test_a_folder_that_cannot_be_written_or_is_taken_is_refused_and_left_alone(
-    said: Said, study_file: Path, locked: Path, tmp_path: Path
+    said: Said, pair_file: Path, locked: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("words")
     before = files(tmp_path), files(locked)
@@ -254,24 +182,24 @@ def test_a_folder_that_cannot_be_written_or_is_taken_is_refused_and_left_alone(
         (tmp_path, "is not empty"),
         (locked, "--resume"),
     ):
-        for arguments in (("run", study_file, "--out", out), ("register", study_file, "--out", out)):
+        for arguments in (("run", pair_file, "--out", out), ("register", pair_file, "--out", out)):
             code, printed, err = said(*arguments)
             assert (code, printed) == (1, "")
             assert words in one_line(err)
-    code, _, err = said("run", study_file, "--steps", 3, "--resume", "--out", locked)
+    code, _, err = said("run", pair_file, "--steps", 3, "--resume", "--out", locked)
     assert (code, "other runs" in one_line(err)) == (1, True)
     code, _, err = said("sample", "consistent", "--out", tmp_path / "file" / "x.jsonl")
     assert (code, "file" in one_line(err)) == (1, True)
     assert (files(tmp_path), files(locked)) == before
 
 
-def test_a_full_disk_leaves_nothing_half_written(said: Said, study_file: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_nothing_half_written(said: Said, pair_file: Path, tmp_path: Path) -> None:
     # A file may not grow beyond the limit: writing fails with EFBIG as on a full disk it fails with ENOSPC.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
     try:
         sampled = said("sample", "consistent", "-n", 50, "--out", tmp_path / "x.jsonl")
-        registered = said("register", study_file, "--out", tmp_path / "out")
+        registered = said("register", pair_file, "--out", tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     for code, out, err in (sampled, registered):
@@ -279,23 +207,8 @@ def test_a_full_disk_leaves_nothing_half_written(said: Said, study_file: Path, t
         assert "File too large" in one_line(err)
     assert list(tmp_path.glob("*.jsonl")) + list(tmp_path.glob(".*")) == []
     # The ledger ends at its last whole line, and the same command goes on once there is room.
-    assert said("register", study_file, "--out", tmp_path / "out")[0] == 0
+    assert said("register", pair_file, "--out", tmp_path / "out")[0] == 0
     assert said("verify", tmp_path / "out")[0] == 0
-
-
-def test_a_full_or_closed_stdout_is_no_traceback() -> None:
-    with Path("/dev/full").open("w") as full:
-        code, _, err = finish(start("sample", "consistent", "-n", "2000", stdout=full))
-    assert (code, "No space left" in one_line(err)) == (1, True)
-    with start("sample", "consistent", "-n", "100000") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == ""
-
-
-# --- what is read ---
 
 
 def test_samples_are_jsonl_with_what_the_contract_names(said: Said, tmp_path: Path) -> None:
@@ -310,11 +223,11 @@ def test_samples_are_jsonl_with_what_the_contract_names(said: Said, tmp_path: Pa
     assert path.read_text() == out
 
 
-def test_lint_names_a_fault_in_each_kind_of_file(said: Said, study_file: Path, tmp_path: Path) -> None:
+def test_lint_names_a_fault_in_each_kind_of_file(said: Said, pair_file: Path, tmp_path: Path) -> None:
     assert said("lint", "consistent")[0] == 0
-    assert said("lint", study_file)[0] == 0
+    assert said("lint", pair_file)[0] == 0
     wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(study_file.read_text().replace("below: 4.9", "bellow: 4.9"))
+    wrong.write_text(pair_file.read_text().replace("below: 4.9", "bellow: 4.9"))
     code, out, _ = said("lint", wrong, "--json")
     assert (code, "bellow" in out) == (1, True)
     assert all({"place", "says", "fix"} <= finding.keys() for finding in json.loads(out))
@@ -351,17 +264,17 @@ def test_the_gates_codes_are_those_of_the_contract(
 
 
 def test_a_half_written_last_line_is_repaired_and_nothing_else_is(
-    said: Said, study_file: Path, locked: Path, tmp_path: Path
+    said: Said, pair_file: Path, locked: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    register(make_plan(load_study(study_file), Choices()), out)
+    register(make_plan(load_study(pair_file), Choices()), out)
     whole = (out / LEDGER).read_bytes()
     assert said("verify", out, "--repair")[0] == 0
     assert (out / LEDGER).read_bytes() == whole
     (out / LEDGER).write_bytes(whole + b'{"body":{"about":"pl')
     code, printed, _ = said("verify", out)
     assert (code, f"{LEDGER}:{len(whole.splitlines()) + 1}" in printed) == (3, True)
-    code, _, err = said("run", study_file, "--resume", "--out", out)
+    code, _, err = said("run", pair_file, "--resume", "--out", out)
     assert (code, "--repair" in one_line(err)) == (3, True)
     code, _, err = said("verify", out, "--repair")
     assert (code, "removed" in err) == (0, True)
@@ -394,98 +307,8 @@ def test_any_changed_byte_or_cut_line_is_found_with_its_place(said: Said, locked
     assert said("verify", out, "--json")[0] == 0
 
 
-def test_a_ledger_that_was_taken_away_is_broken_and_not_absent(said: Said, study_file: Path, tmp_path: Path) -> None:
+def test_a_ledger_that_was_taken_away_is_broken_and_not_absent(said: Said, pair_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    register(make_plan(load_study(study_file), Choices()), out)
+    register(make_plan(load_study(pair_file), Choices()), out)
     (out / LEDGER).unlink()
     assert said("verify", out)[0] == 3
-
-
-# --- a study from end to end: two arms, one seed, a tiny base, real training ---
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, study_file: Path) -> tuple[Path, str, str]:
-    out = tmp_path_factory.mktemp("finished") / "out"
-    code, printed, err = finish(start("run", study_file, "--out", out))
-    assert code == 0, err
-    return out, printed, err
-
-
-def test_a_study_ends_with_its_verdicts_and_the_path_of_its_report(finished: tuple[Path, str, str]) -> None:
-    out, printed, err = finished
-    assert all(name in printed for name in ("H.1", "H.2", f"report: {out / 'report.md'}", "wall", "peak memory"))
-    assert "[TBD]" not in (out / "report.md").read_text()
-    assert not any(noise in err for noise in ("Loading weights", "Traceback", "Warning"))
-
-
-def test_every_verdict_of_a_finished_study_follows_from_its_files(finished: tuple[Path, str, str], said: Said) -> None:
-    out = finished[0]
-    code, printed, _ = said("verify", out, "--rederive")
-    assert (code, "BROKEN" in printed) == (0, False)
-    code, printed, err = said("judge", out, "--json")
-    assert (code, err) == (0, "")
-    written = [e.body["verdicts"] for e in Ledger.open(out).entries() if e.type == "verdict"]
-    assert json.loads(printed) == json.loads(json.dumps(written[-1]))
-    assert said("explain", out, "--json")[0] == 0
-    code, _, err = said("explain", out, "--run", "none")
-    assert (code, "wide.s0, thin.s0" in one_line(err)) == (2, True)
-
-
-def test_an_adapter_is_measured_without_noise(finished: tuple[Path, str, str]) -> None:
-    adapter = finished[0] / "wide.s0" / "adapter"
-    code, printed, err = finish(start("eval", adapter, "--universe", "consistent", "-n", 5, "--json"))
-    assert (code, err) == (0, "")
-    assert json.loads(printed)["n"] == 5
-
-
-def alive(out: Path) -> list[int]:
-    """Return the workers of a folder that run, by their command lines."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-        except OSError:
-            continue
-        if any(word.startswith(str(out).encode()) for word in words) and b"leonids.train.worker" in words:
-            found.append(int(entry.name))
-    return found
-
-
-def reached(out: Path, step: int) -> Callable[[], bool]:
-    path = out / "wide.s0" / "steps.jsonl"
-    return lambda: path.is_file() and path.read_bytes().count(b"\n") > step
-
-
-def test_a_study_that_is_stopped_and_killed_ends_with_the_same_adapters(
-    finished: tuple[Path, str, str], study_file: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    # As at a terminal: Ctrl-C goes to the whole group.
-    process = start("run", study_file, "--out", out, start_new_session=True)
-    wait_for(reached(out, 3))
-    os.killpg(process.pid, signal.SIGINT)
-    code, _, err = finish(process)
-    assert code == 130
-    assert "--resume" in err.splitlines()[-1]
-    assert "Traceback" not in err
-    assert alive(out) == []
-
-    process = start("run", study_file, "--out", out, "--resume")
-    wait_for(reached(out, 14))
-    process.kill()
-    finish(process)
-    wait_for(lambda: alive(out) == [])
-
-    code, _, err = finish(start("run", study_file, "--out", out, "--resume"))
-    assert code == 0, err
-    whole = files(finished[0])
-    adapters = [name for name in whole if "/adapter/" in name]
-    assert len(adapters) >= 4
-    found = files(out)
-    assert {name: found[name] for name in adapters} == {name: whole[name] for name in adapters}
-    assert verdicts(out) == verdicts(finished[0])
-
-
-def verdicts(out: Path) -> list[Any]:
-    return [entry.body for entry in Ledger.open(out).entries() if entry.type == "verdict"]
