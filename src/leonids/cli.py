@@ -7,6 +7,7 @@ dependency; ``judge --gate``: 10 refuted, 11 inconclusive, 12 not due, 13 void; 
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -41,6 +42,11 @@ def say(text: str) -> None:
 def put(value: Any) -> None:
     """Print JSON to stdout."""
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def show(found: Any, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print what was found as JSON, or as lines."""
+    typer.echo(json.dumps(found, ensure_ascii=False, allow_nan=False) if as_json else "\n".join(lines))
 
 
 def _share(text: str | None) -> float | None:
@@ -151,10 +157,21 @@ def floor(
     from leonids.report.floors import floor_lines, floor_of
 
     report = floor_of(universe, tokenizer=tokenizer or base or "nano", base=base, tokens=tokens)
-    if as_json:
-        put(report)
-    else:
-        typer.echo("\n".join(floor_lines(report)))
+    show(report, floor_lines(report), as_json=as_json)
+
+
+@app.command()
+def audit(
+    file: Annotated[Path, typer.Argument(help="Examples as JSONL.")],
+    against: Annotated[Path | None, typer.Option(help="Other examples: which are in both?")] = None,
+    base: Annotated[str | None, typer.Option(help="The base whose tokens, context and frozen head count.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say of any data set what can be counted, what bounded, what only estimated, and what is unknown."""
+    from leonids.report.auditing import audit_lines, audit_of
+
+    found = audit_of(file, against=against, base=base, progress=say)
+    show(found, audit_lines(found), as_json=as_json)
 
 
 @app.command()
@@ -190,10 +207,8 @@ def lint(reference: Annotated[str, typer.Argument(help="A study or a universe.")
     from leonids.report.linting import lint_reference
 
     findings = lint_reference(reference)
-    if as_json:
-        put([finding.to_json() for finding in findings])
-    else:
-        typer.echo("\n".join(str(finding) for finding in findings) or "nothing found")
+    said = [str(finding) for finding in findings] or ["nothing found"]
+    show([finding.to_json() for finding in findings], said, as_json=as_json)
     if any(finding.refuses for finding in findings):
         raise typer.Exit(1)
 
@@ -202,9 +217,7 @@ def lint(reference: Annotated[str, typer.Argument(help="A study or a universe.")
 def verify(
     folder: Folder,
     rederive: Annotated[bool, typer.Option("--rederive", help="Judge again and compare every byte.")] = False,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="First remove a last ledger line that a crash left half-written.")
-    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="First remove a last ledger line cut by a crash.")] = False,
     as_json: Json = False,
 ) -> None:
     """Check that a folder is what was written.
@@ -218,10 +231,7 @@ def verify(
     if repair:
         say(mend(folder))
     report, problems = check(folder, rederive=rederive)
-    if as_json:
-        put(asdict(report) | {"problems": problems})
-    else:
-        typer.echo("\n".join(report.lines()))
+    show(asdict(report) | {"problems": problems}, report.lines(), as_json=as_json)
     if rederive and not report.problems and not as_json:
         typer.echo("\n".join(f"BROKEN   {p}" for p in problems) or "checked  each verdict follows from the files")
     if problems:
@@ -291,10 +301,7 @@ def evaluate(
     from leonids.study.single import evaluate_adapter
 
     found = evaluate_adapter(adapter, universe=universe, split=split, n=n, base=base)
-    if as_json:
-        put(found.to_json())
-    else:
-        typer.echo("\n".join(found.lines()))
+    show(found.to_json(), found.lines(), as_json=as_json)
 
 
 @app.command()

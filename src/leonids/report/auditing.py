@@ -54,7 +54,6 @@ def audit_lines(found: dict[str, Any]) -> list[str]:
         f"{finding['grade']:9s} {finding['topic']:16s} {visible(finding['says'], most=MOST_CHARS)}"
         for finding in found["findings"]
     ]
-    took = f"read in {found['read_s']:.1f} s" + (
-        "" if found["head_s"] is None else f", head in {found['head_s']:.1f} s"
-    )
+    head = "" if found["head_s"] is None else f", head in {found['head_s']:.1f} s"
+    took = f"read in {found['read_s']:.1f} s{head}"
     return [f"{visible(found['file'])}: tokens of {visible(found['tokenizer'])}, {took}", *lines]
