@@ -1,7 +1,7 @@
 """What a folder says, gathered once for every section of the report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from leonids.claims.evidence import step_at
@@ -57,17 +57,23 @@ def verdicts_of(folder: StudyFolder) -> tuple[Verdict, ...]:
     return tuple(verdict_of(value) for value in folder.verdicts)
 
 
-def gather(folder: StudyFolder) -> Findings:
-    """Read everything that the report shows. Reading changes nothing."""
+def judged(folder: StudyFolder) -> Findings:
+    """Read what the ledger alone says: verdicts, statuses, answers; nothing that was measured."""
     verdicts = verdicts_of(folder)
     return Findings(
         folder=folder,
         verdicts={verdict.prediction: verdict for verdict in verdicts},
         statuses={status.hypothesis: status for status in statuses(folder.hypotheses, verdicts)},
         answers=tuple(answer_question(question, verdicts) for question in folder.questions),
-        explanations=tuple(explain(folder, run.run) for run in folder.runs),
-        checkpoints=_checkpoints(folder),
+        explanations=(),
+        checkpoints=(),
     )
+
+
+def gather(folder: StudyFolder) -> Findings:
+    """Read everything that the report shows. Reading changes nothing."""
+    explanations = tuple(explain(folder, run.run) for run in folder.runs)
+    return replace(judged(folder), explanations=explanations, checkpoints=_checkpoints(folder))
 
 
 def review_step(run: RunSpec, progress: float) -> int:

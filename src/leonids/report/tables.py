@@ -16,7 +16,7 @@ from leonids.claims.prediction import Prediction
 from leonids.records import Verdict, Word
 from leonids.report.claimed import COLOURS, found, word_of
 from leonids.report.escape import visible
-from leonids.report.explain import explain
+from leonids.report.explain import Explanation, explain
 from leonids.report.findings import verdicts_of
 from leonids.report.numbers import Missing, ends
 from leonids.study.folder import StudyFolder
@@ -113,14 +113,18 @@ def arms_table(folder: StudyFolder) -> Table:
 
 def arm_rows(folder: StudyFolder) -> tuple[tuple[str, ...], ...]:
     """Return one row of texts a run, as its last review says."""
+    return run_rows([explain(folder, run.run) for run in folder.runs])
+
+
+def run_rows(explanations: Sequence[Explanation]) -> tuple[tuple[str, ...], ...]:
+    """Return explained runs as rows of texts."""
     rows = []
-    for run in folder.runs:
-        one = explain(folder, run.run)
+    for one in explanations:
         part = one.all if one.loss_on == "all" else one.answer
         excess = None if isinstance(one.answer, Missing) else one.answer.excess
         match = one.match
         rows.append((
-            visible(run.run, most=64),
+            visible(one.run, most=64),
             f"{one.done_steps}/{one.planned_steps}",
             "-" if isinstance(part, Missing) else f"{part.loss.estimate:.3f}",
             "-" if excess is None else f"{excess.estimate:.3f} ({ends(excess)})",

@@ -1,6 +1,7 @@
 """How far runs have come: read from the ends of their streams to show it, from the ledger to judge by it."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,7 @@ class _Tail:
     path: Path
     offset: int = 0
 
-    def lines(self) -> tuple[bool, list[dict[str, Any]]]:
+    def lines(self) -> tuple[bool, list[bytes]]:
         """Return whether the file is read from its beginning, and its new lines."""
         if not self.path.is_file():
             return True, []
@@ -67,7 +68,16 @@ class _Tail:
         new = data if anew else data[1:]
         whole = new[: new.rfind(b"\n") + 1]
         self.offset += len(whole)
-        return anew, [json.loads(line) for line in whole.splitlines()]
+        return anew, whole.splitlines()
+
+
+# Lines are canonical JSON. A long run has tens of thousands, of which the last alone is needed whole.
+STEP_LINE, REVIEW_LINE = b'"kind":"step"', b'"kind":"review"'
+WALL, EXAMPLES = (re.compile(rf'"{name}":([-+.\deE]+)[,}}]'.encode()) for name in ("wall_s", "examples"))
+
+
+def _sum(pattern: re.Pattern[bytes], lines: Sequence[bytes]) -> float:
+    return sum(float(found[1]) for line in lines if (found := pattern.search(line)))
 
 
 @final
@@ -85,13 +95,14 @@ class _Run:
         anew, lines = self.steps.lines()
         if anew:
             self.last, self.wall_s, self.examples = {}, 0.0, 0
-        for line in lines:
-            if line.get("kind") == "step":
-                self.last = line
-                self.wall_s += float(line.get("wall_s", 0.0))
-                self.examples += int(line.get("examples", 0))
-        for line in self.reviews.lines()[1]:
-            if line.get("kind") == "review" and line["split"] == "validation":
+        steps = [line for line in lines if STEP_LINE in line]
+        if steps:
+            self.last = json.loads(steps[-1])
+            self.wall_s += _sum(WALL, steps)
+            self.examples += int(_sum(EXAMPLES, steps))
+        reviews = (json.loads(text) for text in self.reviews.lines()[1] if REVIEW_LINE in text)
+        for line in reviews:
+            if line["split"] == "validation":
                 total, count = line["metrics"].get("match", {}).get("example", (0.0, 0))
                 self.match = total / count if count else None
         metrics = self.last.get("metrics", {})

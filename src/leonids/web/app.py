@@ -1,0 +1,191 @@
+"""The application: addresses to pages, charts and the stream of changes. Every answer is read from the folder."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from leonids.errors import LeonidsError, UsageError
+from leonids.report.escape import visible
+from leonids.web import pages
+from leonids.web.chart import MOST_POINTS, as_csv, as_json, thinned
+from leonids.web.charts import Asked, chart_named
+from leonids.web.drawing import svg
+from leonids.web.examples import examples
+from leonids.web.pages import Page, asked_of
+from leonids.web.shelf import Shelf
+
+HERE = Path(__file__).parent
+LOOK_EVERY_S = 0.25
+HEARTBEAT_S = 15.0
+MOST_STREAMS = 64
+NAME_CHARS = 64
+
+PAGES: tuple[tuple[str, str, str, Page], ...] = (
+    ("/", "board", "Board", pages.board),
+    ("/prediction", "prediction", "Prediction", pages.prediction),
+    ("/arms", "arms", "Arms", pages.arms),
+    ("/anatomy", "anatomy", "Anatomy", pages.anatomy),
+    ("/confidence", "confidence", "Confidence", pages.confidence),
+    ("/examples", "examples", "Examples", examples),
+    ("/ledger", "ledger", "Ledger", pages.ledger),
+    ("/report", "report", "Report", pages.report),
+)
+"""One row a page: its address, its template, its name, and what gathers what it holds."""
+
+
+@final
+class Pulse:
+    """Looks at the folder's sizes, has its reviews read, and wakes whoever waits for a change."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._changed = asyncio.Event()
+        self.version = shelf.version()
+        self.streams = 0
+        self._reading: asyncio.Task[None] | None = None
+
+    async def beat(self) -> None:
+        """Look for ever."""
+        while True:
+            now = self._shelf.version()
+            if self._shelf.behind and (self._reading is None or self._reading.done()):
+                self._reading = asyncio.create_task(run_in_threadpool(self._shelf.read))
+            if now != self.version:
+                self.version = now
+                changed, self._changed = self._changed, asyncio.Event()
+                changed.set()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def after(self, seen: str) -> str:
+        """Return the version as soon as it is not ``seen``; the same one after ``HEARTBEAT_S``."""
+        if str(self.version) == seen:
+            try:
+                await asyncio.wait_for(self._changed.wait(), HEARTBEAT_S)
+            except TimeoutError:
+                return seen
+        return str(self.version)
+
+
+@final
+class Site:
+    """The pages of one folder."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._pulse = Pulse(shelf)
+        self._templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters["name"] = lambda text: visible(str(text), most=NAME_CHARS)
+        self._templates.filters["line"] = lambda text: visible(str(text), most=2000)
+
+    def application(self) -> Starlette:
+        """Return the application. It has no door of its own: ``gate.Gate`` stands before it."""
+        shown = [Route(address, self._page(template, title, gather)) for address, template, title, gather in PAGES]
+        return Starlette(
+            routes=[
+                *shown,
+                Route("/chart/{name}.{form}", self._chart),
+                Route("/version", self._version),
+                Route("/events", self._events),
+                Mount("/static", StaticFiles(directory=HERE / "static")),
+            ],
+            exception_handlers={HTTPException: self._refused, LeonidsError: self._failed, UsageError: self._failed},
+            lifespan=self._lifespan,
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        beat = asyncio.create_task(self._pulse.beat())
+        # The first chart's curves are read before they are asked for: the first look at a long run is then short.
+        ready = asyncio.create_task(run_in_threadpool(self._warm))
+        yield
+        beat.cancel()
+        await asyncio.gather(beat, ready, return_exceptions=True)
+
+    def _warm(self) -> None:
+        chart_named("train")(self._shelf, self._shelf.findings(), Asked())
+
+    def _page(self, template: str, title: str, gather: Page) -> Callable[[Request], Response]:
+        def page(request: Request) -> Response:
+            findings = self._shelf.findings()
+            held = gather(self._shelf, findings, request.query_params)
+            return HTMLResponse(self._html(f"{template}.html", title, {"study": findings.folder.study, **held}))
+
+        return page
+
+    def _html(self, template: str, title: str, held: Mapping[str, Any]) -> str:
+        frame = {
+            "title": title,
+            "pages": [(address, name) for address, _, name, _ in PAGES],
+            "trouble": self._shelf.trouble,
+            "version": str(self._shelf.version()),
+            "reading": self._shelf.blocks() is None,
+        }
+        return self._templates.get_template(template).render({**frame, **held})
+
+    def _chart(self, request: Request) -> Response:
+        """Return one chart as JSON, SVG or CSV; JSON and SVG thinned to what can be seen unless ``full=1``."""
+        form, name = request.path_params["form"], request.path_params["name"]
+        asked = asked_of(request.query_params)
+        tag = f'"{hashlib.sha256(f"{self._shelf.version()} {request.url.query} {form}".encode()).hexdigest()[:24]}"'
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        whole = chart_named(name)(self._shelf, self._shelf.findings(), asked)
+        drawn = whole if asked.full else thinned(whole, most=MOST_POINTS)
+        if form == "json":
+            return JSONResponse(as_json(drawn), headers=headers)
+        headers["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
+        if form == "svg":
+            return Response(svg(drawn), media_type="image/svg+xml", headers=headers)
+        if form == "csv":
+            return Response(as_csv(whole), media_type="text/csv; charset=utf-8", headers=headers)
+        raise UsageError(f"no form {form[:20]!r}", rule="a chart comes as json, svg or csv")
+
+    def _version(self, request: Request) -> Response:
+        return JSONResponse({"version": str(self._shelf.version())})
+
+    async def _events(self, request: Request) -> Response:
+        """Stream the folder's versions; an id that was seen last is not sent again."""
+        if self._pulse.streams >= MOST_STREAMS:
+            return Response("Too many pages are open.\n", 503, media_type="text/plain")
+        seen = request.headers.get("last-event-id", "")[:100]
+        return StreamingResponse(self._stream(seen), media_type="text/event-stream")
+
+    async def _stream(self, seen: str) -> AsyncIterator[str]:
+        self._pulse.streams += 1
+        try:
+            yield "retry: 500\n\n"
+            while True:
+                now = await self._pulse.after(seen)
+                yield ": still here\n\n" if now == seen else f"id: {now}\nevent: moved\ndata: {json.dumps(now)}\n\n"
+                seen = now
+        finally:
+            self._pulse.streams -= 1
+
+    def _refused(self, request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        says = "There is no such page." if status == 404 else "This cannot be shown."
+        return HTMLResponse(self._html("message.html", "Not shown", {"says": says}), status)
+
+    def _failed(self, request: Request, error: Exception) -> Response:
+        status = 400 if isinstance(error, UsageError) else 500
+        return HTMLResponse(self._html("message.html", "Not shown", {"says": str(error)}), status)

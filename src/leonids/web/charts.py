@@ -1,0 +1,281 @@
+"""Every chart of the page, drawn from the findings and the training streams by what was asked for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+
+from leonids.claims.metrics import metric_named
+from leonids.claims.predicates import predicate_of
+from leonids.claims.prediction import Prediction
+from leonids.errors import UsageError
+from leonids.records import ANSWER_ROLES, ROLES
+from leonids.report.anatomy import Anatomy, mean_shares
+from leonids.report.claimed import COLOURS, word_of
+from leonids.report.curves import (
+    ON_THE_AXIS,
+    Curve,
+    at_reviews,
+    claimed_curve,
+    combined,
+    explanations_of,
+    runs_claimed,
+    splits_claimed,
+)
+from leonids.report.explain import Explanation, answer_excess
+from leonids.report.findings import Findings
+from leonids.report.numbers import Known, Missing, Value
+from leonids.report.palette import ARM_STYLES, PART_COLOURS, style_of
+from leonids.report.phases import PHASES
+from leonids.spec import RunSpec
+from leonids.web.chart import Box, Chart, Line, Stack, smoothed
+from leonids.web.series import AXES
+from leonids.web.shelf import Shelf
+
+DASHES: Mapping[str, str] = {"-": "", "--": "7 4", "-.": "8 3 2 3", ":": "2 3"}
+TRAINED = ("loss", "excess", "floor", "match", "token_accuracy", "confidence", "gold_confidence", "confidence_right",
+           "confidence_wrong")  # fmt: skip
+TOKENS = ("trained", "answer", "all", *ROLES)
+SMOOTHINGS = (0, 10, 100, 1000)
+HELD_OUT: Mapping[str, tuple[str, Callable[[Explanation], Known], float]] = {
+    "excess": ("excess of the answer, nats/token", answer_excess, 1.0),
+    "match": ("match, %", lambda found: found.match, 100.0),
+    "confidence": ("confidence on right tokens", lambda found: found.confidence_right, 1.0),
+}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a chart is asked for. ``at`` is the place of an arm, or of a prediction, in the order of the study.
+
+    Raises ``UsageError`` for a value that is not on offer.
+    """
+
+    at: int = 0
+    metric: str = "loss"
+    tokens: str = "trained"
+    axis: str = "step"
+    smooth: int = 0
+    measure: str = "excess"
+    full: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is not on offer."""
+        offers: tuple[tuple[str, object, tuple[object, ...]], ...] = (
+            ("metric", self.metric, TRAINED),
+            ("tokens", self.tokens, TOKENS),
+            ("axis", self.axis, tuple(name for name, _ in AXES)),
+            ("smooth", self.smooth, SMOOTHINGS),
+            ("measure", self.measure, tuple(HELD_OUT)),
+        )
+        for name, value, offered in offers:
+            if value not in offered:
+                raise UsageError(f"{name} is {str(value)[:40]!r}", rule=f"one of {', '.join(map(str, offered))}")
+
+
+def arms_of(findings: Findings) -> tuple[str, ...]:
+    """Return the arms in the order of the study."""
+    return tuple(dict.fromkeys(run.arm for run in findings.folder.runs))
+
+
+def chosen_arm(findings: Findings, asked: Asked) -> str:
+    """Return the arm that is asked for. Raises ``UsageError`` where there is none at that place."""
+    arms = arms_of(findings)
+    if not 0 <= asked.at < len(arms):
+        raise UsageError(f"arm {asked.at}", rule=f"this study has {len(arms)}, counted from 0")
+    return arms[asked.at]
+
+
+def chosen_prediction(findings: Findings, asked: Asked) -> Prediction:
+    """Return the prediction that is asked for. Raises ``UsageError`` where there is none at that place."""
+    if not 0 <= asked.at < len(findings.predictions):
+        raise UsageError(f"prediction {asked.at}", rule=f"this study has {len(findings.predictions)}, counted from 0")
+    return findings.predictions[asked.at]
+
+
+def _look(findings: Findings, arm: str) -> tuple[str, str]:
+    colour, _, dash = style_of(arms_of(findings), arm)
+    # Black is not seen on a dark page.
+    return ("#888888" if colour == "#000000" else colour), DASHES[dash]
+
+
+def _trained(shelf: Shelf, findings: Findings, run: RunSpec, asked: Asked) -> Curve:
+    row = metric_named(asked.metric)
+    whole = row is not None and row.whole_answer
+    tokens = run.loss_on if asked.tokens == "trained" else asked.tokens
+    head: dict[str, float] = {role: findings.folder.head_nats(run.arm, role) for role in ANSWER_ROLES}
+    found = shelf.series.trained(
+        run.run, metric=asked.metric, tokens="example" if whole else tokens, axis=asked.axis, head=head
+    )
+    return Curve(found.x, found.y)
+
+
+def train(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
+    """Draw a metric at every training step of every run: as recorded, and smoothed besides where that is asked for."""
+    row = metric_named(asked.metric)
+    unit = "" if row is None else row.unit
+    lines = []
+    for run in findings.folder.runs:
+        curve = _trained(shelf, findings, run, asked)
+        if not curve.x.size:
+            continue
+        colour, dash = _look(findings, run.arm)
+        raw = Line(run.run, curve.x, curve.y, colour, dash, faint=asked.smooth > 0)
+        lines += [raw, smoothed(raw, steps=asked.smooth)] if asked.smooth else [raw]
+    named = "the tokens in each arm's loss" if asked.tokens == "trained" else f"{asked.tokens} tokens"
+    of = "" if row is not None and row.whole_answer else f" over {named}"
+    caption = f"{asked.metric.replace('_', ' ')}{of}: the training batch of each step, as recorded."
+    if asked.smooth:
+        caption += f" Bold: the mean of the past with weights that fall by 1/e in {asked.smooth} steps; faint: raw."
+    title = f"Training: {asked.metric.replace('_', ' ')}"
+    return Chart(title, dict(AXES)[asked.axis], unit, tuple(lines), caption=caption if lines else "No step yet.")
+
+
+def held_out(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
+    """Draw all arms together at the reviews: the mean of the seeds, and their range as a band."""
+    label, pick, scale = HELD_OUT[asked.measure]
+    lines = []
+    for arm in arms_of(findings):
+        rows = []
+        for at in findings.checkpoints:
+            values = [pick(found) for found in at.explanations if found.arm == arm]
+            known = [scale * value.estimate for value in values if isinstance(value, Value)]
+            if known:
+                rows.append((100 * at.progress, float(np.mean(known)), min(known), max(known)))
+        if rows:
+            x, y, low, high = (np.array(column) for column in zip(*rows, strict=True))
+            lines.append(Line(arm, x, y, *_look(findings, arm), low=low, high=high, dots=True))
+    caption = "Held-out examples at each review: mean of the seeds; the band is their range, not an interval."
+    return Chart(f"Held out: {label}", "progress, %", label, tuple(lines), caption=caption)
+
+
+def anatomy(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
+    """Draw one arm's loss at its reviews, stacked as floors and excess by role: the mean of its seeds."""
+    arm = chosen_arm(findings, asked)
+    scope = findings.folder.runs_of(arm)[0].loss_on
+    stacks = []
+    for at in findings.checkpoints:
+        parts = [found.all if scope == "all" else found.answer for found in at.explanations if found.arm == arm]
+        shares = mean_shares([part for part in parts if isinstance(part, Anatomy) and part.parts])
+        if shares:
+            named = tuple((f"excess: {n}" if n in ROLES else n, v, PART_COLOURS[n]) for n, v in shares.items())
+            stacks.append(Stack(100 * at.progress, named))
+    caption = f"Loss over {scope} tokens on held-out examples at each review, mean of the seeds, in shares that add up."
+    return Chart(f"Loss over its floor: {arm}", "progress, %", "nats/token", stacks=tuple(stacks), caption=caption)
+
+
+def _seeds(findings: Findings, arm: str, pick: Callable[[Explanation], Known], *, label: str, scale: float = 1.0,
+           look: int = 0) -> list[Line]:  # fmt: skip
+    lines = []
+    for run in findings.folder.runs_of(arm):
+        found = explanations_of(findings.checkpoints, run.run)
+        curve = at_reviews([(at, pick(one)) for at, one in found])
+        if curve.x.size:
+            low, high = (None if ends is None else scale * ends for ends in (curve.low, curve.high))
+            colour, _, dash = ARM_STYLES[look]
+            name = f"{label}, seed {run.data_seed}"
+            lines.append(Line(name, curve.x, scale * curve.y, colour, DASHES[dash], low, high, dots=True))
+    return lines
+
+
+def match(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
+    """Draw one arm's match at its reviews with exact intervals, and the best that is possible."""
+    arm = chosen_arm(findings, asked)
+    ceiling = next((one.ceiling for one in findings.explanations if one.arm == arm), Missing(""))
+    levels = (("best possible", 100 * ceiling.estimate),) if isinstance(ceiling, Value) else ()
+    lines = tuple(_seeds(findings, arm, lambda found: found.match, label="match", scale=100.0))
+    caption = "Whole answers right on held-out examples at each review; bands are exact 95 % intervals over examples."
+    return Chart(f"Match: {arm}", "progress, %", "match, %", lines, (), levels, caption=caption, frame=(-2.0, 104.0))
+
+
+def confidence(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
+    """Draw one arm's confidence on right and on wrong tokens at its reviews, over the borders of the phases."""
+    arm = chosen_arm(findings, asked)
+    right = _seeds(findings, arm, lambda found: found.confidence_right, label="on right tokens")
+    wrong = _seeds(findings, arm, lambda found: found.confidence_wrong, label="on wrong tokens", look=1)
+    tokens = next((one.confident_tokens for one in findings.explanations if one.arm == arm), "answer")
+    caption = f"Mean confidence on {tokens} tokens, held-out examples at each review; bands: 95 % over examples."
+    levels = tuple((f"{name} from here", border) for border, name in PHASES)
+    return Chart(
+        f"Confidence: {arm}", "progress, %", "confidence", (*right, *wrong), (), levels, caption=caption,
+        frame=(0.0, 1.04),
+    )  # fmt: skip
+
+
+def _claimed_curve(shelf: Shelf, findings: Findings, claim: Prediction, run: RunSpec, split: str) -> Curve | None:
+    measure = claim.measure
+    if split != "train":
+        name = ("claimed", claim.id, run.run, split)
+        return shelf.kept(name, lambda: claimed_curve(findings.folder, claim, run, split=split))
+    asked = Asked(
+        metric=measure.metric, tokens=measure.tokens if measure.tokens in TOKENS else "answer", axis="progress"
+    )
+    if measure.versus is None:
+        return _trained(shelf, findings, run, asked)
+    other = next((o for o in findings.folder.runs_of(measure.versus) if o.data_seed == run.data_seed), None)
+    if other is None:
+        return None
+    return combined(claim, _trained(shelf, findings, run, asked), _trained(shelf, findings, other, asked))
+
+
+def prediction(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
+    """Draw a prediction on its curve: what was claimed as a box, the measure as recorded, what was judged as a mark."""
+    claim = chosen_prediction(findings, asked)
+    measure, verdict = claim.measure, findings.verdicts.get(claim.id)
+    scale = 100.0 if measure.kind.unit.startswith("share") and claim.expect.ratio is None else 1.0
+    lines = []
+    for run in runs_claimed(findings.folder, claim):
+        for look, split in enumerate(splits_claimed(claim)):
+            curve = _claimed_curve(shelf, findings, claim, run, split)
+            # Predictions speak of training: the base's value before it would only squeeze the frame.
+            trained = curve is not None and curve.x > 0
+            if curve is not None and np.any(trained):
+                colour, _, dash = ARM_STYLES[(2 * run.data_seed + look) % 6]
+                line = Line(f"{run.run}, {split}", curve.x[trained], scale * curve.y[trained], colour, DASHES[dash])
+                lines.append(replace(line, dots=split != "train"))
+    on_axis = claim.expect.predicate in ON_THE_AXIS
+    if verdict is not None and verdict.estimate is not None and on_axis:
+        ends = [verdict.estimate if end is None else end for end in (verdict.low, verdict.high)]
+        at, mark = np.array([100 * measure.due]), COLOURS[verdict.word][1]
+        low, high = (np.array([scale * end]) for end in ends)
+        judged = Line(f"judged: {word_of(verdict)}", at, at * 0 + scale * verdict.estimate, mark, "", low, high)
+        lines.append(replace(judged, dots=True))
+    unit = "%" if scale == 100.0 else measure.kind.unit
+    name = f"{measure.metric.replace('_', ' ')}, {unit}" if claim.expect.ratio is None else "ratio of the arms"
+    caption = "The box is what was claimed, where it falls due. Nothing is smoothed."
+    return Chart(f"Prediction {claim.id}", "progress, %", name, tuple(lines), _boxes(claim, scale), caption=caption)
+
+
+def _boxes(claim: Prediction, scale: float) -> tuple[Box, ...]:
+    start, end = (100 * at for at in claim.measure.period)
+    if start == end:
+        start, end = start - 2.0, end + 2.0
+    if claim.expect.predicate not in ON_THE_AXIS:
+        return (Box("window of the claim", (start, end), (-np.inf, np.inf)),)
+    pieces = predicate_of(claim).region(claim).pieces
+    bounds = (-np.inf, np.inf) if claim.measure.versus else (claim.measure.kind.low, claim.measure.kind.high)
+    return tuple(
+        Box("claimed", (start, end), (scale * max(low, bounds[0]), scale * min(high, bounds[1])))
+        for low, high in pieces
+    )
+
+
+CHARTS: tuple[tuple[str, Callable[[Shelf, Findings, Asked], Chart]], ...] = (
+    ("train", train),
+    ("held-out", held_out),
+    ("anatomy", anatomy),
+    ("match", match),
+    ("confidence", confidence),
+    ("prediction", prediction),
+)
+"""One row a kind of chart: the name in its address, and what draws it."""
+
+
+def chart_named(name: str) -> Callable[[Shelf, Findings, Asked], Chart]:
+    """Return what draws a chart. Raises ``UsageError`` for a name that is none."""
+    for known, draw in CHARTS:
+        if known == name:
+            return draw
+    raise UsageError(f"no chart {name[:40]!r}", rule=f"one of {', '.join(known for known, _ in CHARTS)}")

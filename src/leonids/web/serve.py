@@ -1,0 +1,104 @@
+"""Serving a folder's page on this machine: what `leonids serve` does."""
+
+import ipaddress
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from leonids.errors import OutputError, UsageError
+from leonids.floor.base_files import cache_folder
+from leonids.web.app import Site
+from leonids.web.gate import Gate
+from leonids.web.session import Door, key_of
+from leonids.web.shelf import Shelf
+
+PORT = 8757
+"""Tried first, so that a page outlives a restart of its server."""
+
+MOST_CONNECTIONS = 256
+LOOPBACK = "127.0.0.1"
+
+
+def listen(host: str, port: int | None) -> socket.socket:
+    """Return a socket that listens: on ``port``; on ``PORT`` or any free one where none is named.
+
+    Raises ``UsageError`` for an address that is not this machine's own, ``OutputError`` for a port that is taken.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise UsageError(
+            f"--host is {host!r}", rule="it is an address, such as 127.0.0.1", way_out="name an address"
+        ) from None
+    if address.is_unspecified:
+        raise UsageError(
+            f"--host {host} is every address of this machine",
+            rule="the page is served to one address, which a request must name",
+            way_out="name that address, or leave --host out and reach it through ssh -L",
+        )
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    error: OSError | None = None
+    for tried in (PORT, 0) if port is None else (port,):
+        opened = socket.socket(family)
+        # A port that was served a moment ago may be served again: a page finds its server after a restart.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            opened.bind((host, tried))
+            opened.listen(MOST_CONNECTIONS)
+        except OSError as refused:
+            error = refused
+            opened.close()
+        else:
+            return opened
+    raise OutputError(
+        f"{host} port {port} cannot be served ({error.strerror if error else 'unknown'})",
+        rule="a port has one server",
+        way_out="choose another --port, or leave it out",
+    )
+
+
+def names_of(host: str, port: int) -> frozenset[str]:
+    """Return the exact values of the header Host under which an address is served."""
+    address = ipaddress.ip_address(host)
+    written = f"[{host}]" if address.version == 6 else host
+    hosts = {written, "localhost"} if address.is_loopback else {written}
+    return frozenset({f"{name}:{port}" for name in hosts} | (hosts if port == 80 else set()))
+
+
+def make_server(out: Path, *, bound: socket.socket) -> tuple[uvicorn.Server, str]:
+    """Return a server of a folder's page for a listening socket, and the link that opens it once.
+
+    Raises ``UsageError`` where the folder holds no study, ``IntegrityError`` where its ledger was changed.
+    """
+    shelf = Shelf(out)
+    host, port = bound.getsockname()[:2]
+    door = Door(key_of(cache_folder()), scope=str(out.resolve()))
+    gate = Gate(Site(shelf).application(), door, names_of(host, port))
+    config = uvicorn.Config(
+        gate,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=1,
+        h11_max_incomplete_event_size=16 * 1024,
+    )
+    written = f"[{host}]" if ":" in host else host
+    return uvicorn.Server(config), f"http://{written}:{port}/?token={door.token}"
+
+
+def serve(out: Path, *, host: str = LOOPBACK, port: int | None = None) -> None:
+    """Serve a folder's page until interrupted, and say on stderr where. Raises ``LeonidsError``."""
+    with listen(host, port) as bound:
+        server, link = make_server(out, bound=bound)
+        if not ipaddress.ip_address(host).is_loopback:
+            sys.stderr.write("anyone between here and there can read along: the page is not encrypted\n")
+        sys.stderr.write(f"{link}\nopens once, in one browser; Ctrl-C ends it, a run goes on\n")
+        sys.stderr.flush()
+        server.run(sockets=[bound])
