@@ -26,6 +26,8 @@ from leonids.universe.universe import Universe
 
 PROMPT, STRUCTURE, COPIED, DECIDED, END = range(len(ROLES))
 
+RENAMING = ("train", "transfer:renamed")
+
 
 class Tokenizer(Protocol):
     """What the floor needs of a tokenizer."""
@@ -119,6 +121,16 @@ def role_at(offsets: tuple[int, int], roles: Sequence[int]) -> int:
         if role in inside:
             return role
     return STRUCTURE
+
+
+def equal_token_share(universe: Universe, tokenizer: Tokenizer) -> float:
+    """Return the share of words that ``transfer:renamed`` replaces by words of as many tokens.
+
+    Raises ``SpecError`` where the universe has no such split.
+    """
+    written = [[universe.spec.layout.name.replace("{}", name) for name in universe.names(split)] for split in RENAMING]
+    counts = [(len(tokenizer.encode(a)[0]), len(tokenizer.encode(b)[0])) for a, b in zip(*written, strict=True)]
+    return sum(a == b for a, b in counts) / len(counts)
 
 
 @final

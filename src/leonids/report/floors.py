@@ -3,11 +3,12 @@
 from dataclasses import asdict
 from typing import Any
 
-from leonids.floor.oracle import survey
-from leonids.floor.tokens import TokenFloor
+from leonids.floor.oracle import ladder, survey
+from leonids.floor.tokens import RENAMING, TokenFloor, equal_token_share
 from leonids.spec import load_universe
 from leonids.study.conduct import plain
 from leonids.study.floors import head_report, tokenizer_of
+from leonids.universe.distance import distance
 from leonids.universe.universe import Universe
 
 EXAMPLES = 20_000
@@ -15,7 +16,9 @@ BAR_CHARS = 40
 
 
 def floor_of(reference: str, *, tokenizer: str, base: str | None, tokens: str) -> dict[str, Any]:
-    """Return the floor of a universe as JSON: nats, ceilings, token counts, and with ``base`` its head's floor.
+    """Return the floor of a universe as JSON: nats, ceilings, token counts, the ladder, knowledge, split distances.
+
+    With ``base`` its head's floor too.
 
     Raises ``SpecError`` for the universe, ``BaseError`` for the base, ``FloorError`` for the tokenizer,
     ``UsageError`` for a token set other than all and answer.
@@ -37,7 +40,12 @@ def floor_of(reference: str, *, tokenizer: str, base: str | None, tokens: str) -
         "ceiling": report.ceiling.mean,
         "meaning_ceiling": report.meaning_ceiling.mean,
         "examples": report.nats_per_example.n,
+        "ladder": [asdict(rung) for rung in ladder(universe, n=EXAMPLES)],
+        "knowledge_nats": universe.knowledge_nats,
+        "transfer": [asdict(distance(universe, split)) for split in universe.transfer_splits()],
     }
+    if RENAMING[1] in universe.transfer_splits():
+        found["renamed_equal_tokens_frac"] = equal_token_share(universe, tokenizer_of(tokenizer))
     if base is not None:
         found["head"] = plain(asdict(head_report(universe, floor, base)))
     return found
@@ -61,9 +69,30 @@ def floor_lines(found: dict[str, Any]) -> list[str]:
         f"  answer         {found['answer_nats']:9.4f} {_bar(found['answer_nats'], whole)}",
         f"ceiling of match {found['ceiling']:.4f}, of meaning_match {found['meaning_ceiling']:.4f}",
     ]
+    lines += _ladder_lines(found["ladder"])
+    if found["knowledge_nats"] > 0:
+        lines.append(f"knowledge that the weights must store: {found['knowledge_nats']:.1f} nats, once")
+    lines += [
+        f"{far['split']:21s} from training: atoms {far['atoms']:.3f}, compounds {far['compounds']:.3f} (0 alike)"
+        for far in found["transfer"]
+    ]
+    equal = found.get("renamed_equal_tokens_frac")
+    if equal is not None:
+        lines.append(f"words that transfer:renamed replaces by words of as many tokens: {equal:.0%}")
     head = found.get("head")
     if head is not None:
         lines += _head_lines(head)
+    return lines
+
+
+def _ladder_lines(rungs: list[dict[str, Any]]) -> list[str]:
+    whole = max(rung["nats"] for rung in rungs)
+    lines = ["the answer for a learner that knows only, nats/example (plateaus to expect):"]
+    for rung in rungs:
+        rough = (
+            f" (of which {rung['correction_nats']:.3f} corrects the estimate)" if rung["correction_nats"] > 0 else ""
+        )
+        lines.append(f"  {rung['knows']:20s} {rung['nats']:9.4f} {_bar(rung['nats'], whole)}{rough}")
     return lines
 
 

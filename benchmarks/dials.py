@@ -1,0 +1,146 @@
+"""Each dial alone and together: the answer's floor and ceiling, measured from the oracle, beside the closed form.
+
+Measured is the mean over drawn prompts of the exact entropy of each prompt's answers; the closed form is worked out
+for each of the same prompts, read back from its text, without the dial's program. Where two dials meet, the sum of
+both is printed: it is the floor only if they never touch the same symbol. The last column is what the prompt costs
+more than without the dial.
+
+    python benchmarks/dials.py [--examples 20000]
+"""
+
+import argparse
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TypeAlias, final
+
+from leonids.floor.entropy import entropy_of, prompt_nats
+from leonids.floor.oracle import ceiling, meaning_ceiling
+from leonids.spec import load_universe
+from leonids.universe.blueprint import AnswerFormat, Conflict, Disorder, FormatShare, Noise, Phrasing, Threshold
+from leonids.universe.program import Task
+from leonids.universe.universe import Universe
+from leonids.universe.values import Record
+
+SHARES = (0.74, 0.06, 0.2)
+FORMATS = (
+    AnswerFormat(),
+    AnswerFormat(name="bare", before="", after=""),
+    AnswerFormat(name="assigned", before="result = ", after=";"),
+)
+OTHER = Threshold(property="weight", above=3)
+NOISE, NUMBERS, WORDINGS = 0.1, (0, 12), (0.5, 0.3, 0.2)
+PHRASES = ("count them", "say how many there are", "give their number")
+
+formats = Disorder(formats=tuple(FormatShare(share=p, format=f) for p, f in zip(SHARES, FORMATS, strict=True)))
+conflict = Disorder(conflict=Conflict(word="heavy", share=0.2, other=OTHER))
+noise = Disorder(noise=Noise(share=NOISE, numbers=NUMBERS))
+key_order = Disorder(key_order=True)
+fixed = Disorder(conflict=Conflict(word="heavy", share=0.2, other=OTHER, per="run"))
+paraphrase = Disorder(
+    paraphrase={"count": tuple(Phrasing(share=p, phrase=w) for p, w in zip(WORDINGS, PHRASES, strict=True))}
+)
+both = replace(conflict, noise=noise.noise)
+everything = replace(both, formats=formats.formats, key_order=True, paraphrase=paraphrase.paraphrase)
+
+Closed: TypeAlias = tuple[float, float]
+"""The closed form for one prompt: nats of its answer, and the ceiling of match."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: a dial on a shipped universe, its closed form for a task, or its parts."""
+
+    name: str
+    disorder: Disorder
+    form: Callable[[Task], Closed] | None
+    base: str = "consistent"
+    parts: tuple[str, ...] = ()
+
+
+CONSISTENT = Universe(load_universe("consistent"))
+WIDE = Universe(load_universe("wide"))
+TWISTED = Universe(
+    replace(CONSISTENT.spec, catalog=replace(CONSISTENT.spec.catalog, definitions={"heavy": OTHER}), universe="twisted")
+)
+
+
+def _formats(task: Task) -> Closed:
+    return entropy_of(SHARES), max(SHARES)
+
+
+def _conflict(task: Task) -> Closed:
+    differ = CONSISTENT.answers.value(task) != TWISTED.answers.value(task)
+    return (entropy_of((0.2, 0.8)), 0.8) if differ else (0.0, 1.0)
+
+
+def _noise(task: Task) -> Closed:
+    value = CONSISTENT.answers.value(task)
+    if not isinstance(value, int) or not NUMBERS[0] <= value <= NUMBERS[1]:
+        return 0.0, 1.0
+    return entropy_of((NOISE, 1 - NOISE)) + NOISE * math.log(NUMBERS[1] - NUMBERS[0]), 1 - NOISE
+
+
+def _key_order(task: Task) -> Closed:
+    value = WIDE.answers.value(task)
+    orders = math.factorial(len(value.entries)) if isinstance(value, Record) else 1
+    return math.log(orders), 1 / orders
+
+
+def _nothing(task: Task) -> Closed:
+    return 0.0, 1.0
+
+
+ROWS = (
+    Row("several formats", formats, _formats),
+    Row("a word with two meanings", conflict, _conflict),
+    Row("its meaning fixed per run", fixed, _nothing),
+    Row("label noise", noise, _noise),
+    Row("paraphrase", paraphrase, _nothing),
+    Row("key order", key_order, _key_order, base="wide"),
+    Row("formats + noise", replace(formats, noise=noise.noise), None, parts=("several formats", "label noise")),
+    Row("two meanings + noise", both, None, parts=("a word with two meanings", "label noise")),
+    Row("all of them", everything, None, base="wide"),
+)
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return math.fsum(listed) / len(listed)
+
+
+def _line(row: Row, *, count: int, alone: dict[str, float]) -> str:
+    bare = Universe(load_universe(row.base))
+    universe = Universe(replace(bare.spec, disorder=row.disorder))
+    examples = [universe.example("train", 0, i) for i in range(count)]
+    answer = _mean(entropy_of(e.answers.values()) for e in examples)
+    best, meaning = _mean(map(ceiling, examples)), _mean(meaning_ceiling(universe, e) for e in examples)
+    plain = [bare.example("train", 0, i) for i in range(count)]
+    more = _mean(prompt_nats(e) - prompt_nats(p) for e, p in zip(examples, plain, strict=True))
+    closed, closed_best = "", ""
+    if row.form is not None:
+        expected = [row.form(bare.parse_prompt(p.prompt)[0][0]) for p in plain]
+        alone[row.name] = _mean(nats for nats, _ in expected)
+        closed, closed_best = f"{alone[row.name]:.4f}", f"{_mean(top for _, top in expected):.4f}"
+    elif row.parts:
+        closed = f"sum {sum(alone[part] for part in row.parts):.4f}"
+    return f"{row.name:26s} {answer:8.4f} {closed:>11s}  {best:8.4f} {closed_best:>11s}  {meaning:8.4f} {more:+8.4f}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--examples", type=int, default=20_000)
+    count = parser.parse_args().examples
+    alone: dict[str, float] = {}
+    print(f"{count} examples of each universe, nats/example")
+    print(
+        f"{'dial':26s} {'answer':>8s} {'closed form':>11s}  {'ceiling':>8s} {'closed form':>11s}  {'meaning':>8s} more"
+    )
+    for row in ROWS:
+        print(_line(row, count=count, alone=alone))
+
+
+if __name__ == "__main__":
+    main()
