@@ -4,6 +4,7 @@ import json
 import math
 import random
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from leonids.cli import main
 from leonids.errors import UsageError
 from leonids.floor.audit import AuditFinding, AuditReport, audit
 from leonids.floor.audit_formats import format_of, meaning, said_and_counted
@@ -303,6 +305,28 @@ def test_each_line_says_what_it_is_and_shows_foreign_text_as_text(tmp_path: Path
     lines = audit_lines(audit_of(write(tmp_path / "e.jsonl", [*made, {"\x1b[31m": 1}]), against=None, base=None))
     assert {line.split()[0] for line in lines[1:]} <= {"counted", "bound", "estimate", "unknown"}
     assert "\x1b" not in "".join(lines)
+
+
+def test_the_command_prints_lines_or_json_and_refuses_in_one_line(
+    planted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["leonids", "audit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert bool(ended.value.code) == (arguments[0] == tmp_path)
+        return "".join(capsys.readouterr())
+
+    validation = planted[1]
+    assert json.loads(said(validation, "--json"))["examples"] == 1000
+    assert "1,000 of 1,000" in said(validation, "--against", validation)
+    assert said(tmp_path).count("\n") == 1
+
+
+def test_a_turn_that_calls_a_tool_is_its_answer(tmp_path: Path) -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"name": "search"}]}
+    report = audit(write(tmp_path / "c.jsonl", [{"messages": [USER, call]}]), read_tokenizer(find_base("nano")))
+    assert only(report, "formats").numbers["counts"] == {"JSON array": 1}
 
 
 def test_a_file_without_an_example_is_refused_with_its_first_reason(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from leonids.floor import head
+from leonids.floor.ball import BallProblem
 from leonids.floor.base_files import find_base, read_head, read_tokenizer
 from leonids.floor.head import HeadFloor, OutputHead, head_floor
 from leonids.floor.tokens import TokenFloor
@@ -46,6 +48,38 @@ def test_the_interval_holds_the_least_loss(seed: int) -> None:
         assert high - low <= 1e-5
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_one_row_for_most_of_the_vocabulary_bounds_the_whole(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(seed)
+    matrix = (0.5 * generator.normal(size=(400, 12))).astype(np.float32)
+    matrix[:40] = matrix[0] + 0.05 * generator.normal(size=(40, 12))
+    more = {"shift": 0.3 * generator.normal(size=12), "bias": 0.3 * generator.normal(size=400)}
+    centred = OutputHead(
+        matrix,
+        generator.uniform(0.5, 1.5, size=12).astype(np.float32),
+        centred=seed % 2 == 1,
+        shift=more["shift"].astype(np.float32),
+        bias=more["bias"].astype(np.float32),
+        scale=1.5,
+    )
+    targets = [{0: 1.0}, {300: 1.0}, {0: 0.6, 300: 0.4}]
+    offsets = centred.offsets()
+    monkeypatch.setattr(head, "FIRST_ROWS", 16)
+    found = head_floor(centred, targets, tolerance_nats=1e-4)
+    assert np.all(found.high - found.low <= 1e-4)
+    # However few rows stay, the bounds hold: they are wider.
+    monkeypatch.setattr(head, "MOST_ROWS", 64)
+    wide = head_floor(centred, targets, tolerance_nats=1e-4)
+    assert np.all(wide.low <= found.high)
+    assert np.all(wide.high >= found.low)
+    for low, high, shares in zip(found.low, found.high, targets, strict=True):
+        goal = sum(q * centred.directions(np.array([t]))[0] for t, q in shares.items())
+        whole = BallProblem(rows=centred.directions(slice(None)), offsets=offsets, goal=goal, radius=centred.radius)
+        truth = whole.solve(np.zeros(12), tolerance=1e-9)[1] - sum(q * offsets[t] for t, q in shares.items())
+        assert low - 1e-9 <= truth <= high + 1e-9
+    assert found.low[0] > 1
+
+
 def test_collapsed_tokens_have_a_floor_and_separated_ones_have_none() -> None:
     generator = np.random.default_rng(0)
     matrix = generator.normal(size=(200, 64))
@@ -77,6 +111,6 @@ def test_the_shipped_bases_head_holds_up_no_answer_of_the_shipped_universes(name
 
 
 def test_the_head_is_read_as_the_model_computes_with_it() -> None:
-    head = read_head(find_base("nano"))
+    found = read_head(find_base("nano"))
     vocabulary = read_tokenizer(find_base("nano")).get_vocab_size()
-    assert head.weight.shape == (vocabulary, len(head.gain))
+    assert found.weight.shape == (vocabulary, len(found.gain))

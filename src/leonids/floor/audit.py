@@ -1,6 +1,7 @@
 """Data that LEO did not make: what can be counted, bounded, only estimated, or not known of its floor."""
 
 import math
+import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any, Literal, TypeAlias, final
 
 from tokenizers import Tokenizer
 
-from leonids.errors import UsageError
+from leonids.errors import OutputError, UsageError
 from leonids.floor.audit_formats import format_of, keys_of, said_and_counted
 from leonids.floor.audit_index import Index
 from leonids.floor.audit_rows import Malformed, Row, read_rows
@@ -61,7 +62,7 @@ class _Reading:
         self.first_malformed: list[Malformed] = []
         self.formats: Counter[str] = Counter()
         self.keys: Counter[str] = Counter()
-        self.bare: list[int] = []
+        self.bare: dict[str, list[int]] = {}
         self.comments = 0
         self.contradictions = 0
         self.contradicting: list[int] = []
@@ -94,8 +95,8 @@ class _Reading:
         keys = keys_of(answer)
         if keys is not None and (keys in self.keys or len(self.keys) < MOST_KEYS):
             self.keys[keys] += 1
-        if form.startswith("bare") and len(self.bare) < NAMED:
-            self.bare.append(line)
+        if form.startswith("bare") and len(lines := self.bare.setdefault(form, [])) < NAMED:
+            lines.append(line)
         pair = said_and_counted(answer)
         if pair is not None:
             self.comments += 1
@@ -115,7 +116,7 @@ def audit(
 ) -> AuditReport:
     """Audit a JSONL file, and its overlap with ``against``. Memory stays bounded: hashes lie in a temporary folder.
 
-    Raises ``UsageError`` for a file that is not JSONL, or holds no example.
+    Raises ``UsageError`` for a file that is not JSONL, or holds no example, ``OutputError`` where that folder is full.
     """
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -127,6 +128,12 @@ def audit(
             if against is not None:
                 index.add_other(_examples(against, progress=progress))
                 findings += _overlaps(index, file=file.name, against=against.name)
+        except sqlite3.OperationalError as error:
+            raise OutputError(
+                f"the hashes of {file} could not be kept in {folder} ({error})",
+                rule="an audit needs some 100 bytes of temporary space for each example",
+                way_out="name a folder with room in TMPDIR",
+            ) from error
         finally:
             index.close()
     findings += _sampled(reading, lengths(reading.sample, tokenizer), context_tokens=context_tokens)
@@ -233,7 +240,7 @@ def _bare(reading: _Reading, n: int) -> list[AuditFinding]:
         words, numbers = share_of(count, n)
         cost = entropy_of((count / n, 1 - count / n))
         says = f"{name} among JSON: {words}; costs up to {cost:.3f} nats an example where not announced"
-        says += _at(reading.bare)
+        says += _at(reading.bare[name])
         found.append(AuditFinding("bare types", "counted", says, {**numbers, "type": name, "cost_nats": cost}))
     return found
 

@@ -12,7 +12,7 @@ COMMENT = re.compile(r"\s*(?://[^\n]*|#[^\n]*|--[^\n]*|/\*.*?\*/|<!--.*?-->)\s*"
 ASSIGNMENT = re.compile(
     r"(?:(?:const|let|var|final|auto|return)\s+)?[A-Za-z_$][\w$.]*(?:\s*:\s*[\w<>\[\],]+)?\s*=\s*(?!=)"
 )
-TABLE = re.compile(r"^\s*\|.*\|\s*$", re.MULTILINE)
+TABLE = re.compile(r"^[ \t]*\|.*\|[ \t]*$", re.MULTILINE)
 BULLET = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
 PAIR = re.compile(r"\s*[\w .\"'-]{1,60}:(?:\s|$)")
 

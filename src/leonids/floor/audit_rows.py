@@ -12,6 +12,7 @@ from leonids.errors import UsageError
 
 MOST_LINE_BYTES = 16 << 20
 SNIFFED_BYTES = 8192
+ASSISTANTS = ("assistant", "gpt", "model", "chatgpt", "bot")
 
 
 @final
@@ -75,12 +76,15 @@ def _turns(value: Any) -> tuple[str, Any] | str:
     """Split a conversation before its last assistant turn, which is the answer."""
     if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
         return "its conversation is no list of messages"
-    said = [i for i, turn in enumerate(value) if turn.get("role", turn.get("from")) in ("assistant", "gpt", "model")]
+    said = [i for i, turn in enumerate(value) if turn.get("role", turn.get("from")) in ASSISTANTS]
     if not said:
         return "its conversation has no assistant turn"
     last = value[said[-1]]
     answer = last.get("content", last.get("value"))
-    return _joined(value[: said[-1]]), _content(last) if isinstance(answer, list) else answer
+    if isinstance(answer, list):
+        answer = _content(last)
+    # A turn that only calls tools says nothing else.
+    return _joined(value[: said[-1]]), last.get("tool_calls") if answer is None else answer
 
 
 def _pair(prompt: str, answer: str) -> Callable[[Mapping[str, Any]], tuple[str, Any] | str]:

@@ -56,4 +56,5 @@ def audit_lines(found: dict[str, Any]) -> list[str]:
     ]
     head = "" if found["head_s"] is None else f", head in {found['head_s']:.1f} s"
     took = f"read in {found['read_s']:.1f} s{head}"
-    return [f"{visible(found['file'])}: tokens of {visible(found['tokenizer'])}, {took}", *lines]
+    hint = "" if head else " (name your own model with --base)"
+    return [f"{visible(found['file'])}: tokens of {visible(found['tokenizer'])}{hint}, {took}", *lines]
