@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from leonids.errors import LeonidsError, MissingDependency, OutputError, UsageError
+from leonids.errors import LeonidsError, OutputError, UsageError, missing_dependency
 
 app = typer.Typer(
     name="leonids",
@@ -220,10 +220,7 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="First remove a last ledger line cut by a crash.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check that a folder is what was written.
-
-    It says what that proves and what not. Exit 3 where something is broken, with the place.
-    """
+    """Check that a folder is what was written, and say what that proves; exit 3 where something is broken."""
     from dataclasses import asdict
 
     from leonids.report.checking import check, mend
@@ -252,24 +249,16 @@ def explain(
     from leonids.study.folder import StudyFolder
 
     study = StudyFolder.open(folder)
-    names = [run.run for run in study.runs]
-    if run_name is not None and run_name not in names:
-        raise UsageError(f"no run {run_name!r} in {folder}", rule=f"its runs are {', '.join(names)}")
-    found = [explain_run(study, name) for name in ([run_name] if run_name else names)]
-    if as_json:
-        put([asdict(explanation) for explanation in found])
-    else:
-        typer.echo("\n\n".join("\n".join(lines(explanation)) for explanation in found))
+    found = [explain_run(study, name) for name in ([run_name] if run_name else [run.run for run in study.runs])]
+    text = "\n\n".join("\n".join(lines(explanation)) for explanation in found)
+    show([asdict(explanation) for explanation in found], [text], as_json=as_json)
 
 
 @app.command()
 def report(
     folder: Folder, html: Annotated[bool, typer.Option("--html", help="One self-contained HTML file too.")] = False
 ) -> None:
-    """Write the observation document of a folder.
-
-    Words outside its markers stay as they are.
-    """
+    """Write the observation document of a folder; words outside its markers stay as they are."""
     from leonids.report.document import write_report
 
     typer.echo(str(write_report(folder, html=html)))
@@ -309,10 +298,7 @@ def pretrain(
     out: Out = Path("nano"),
     steps: Annotated[int | None, typer.Option(min=1, help="Fewer or more steps than the recipe.")] = None,
 ) -> None:
-    """Train the shipped base anew by its recipe.
-
-    It goes on where it was stopped.
-    """
+    """Train the shipped base anew by its recipe; it goes on where it was stopped."""
     _quiet()
     from dataclasses import replace
 
@@ -346,16 +332,31 @@ def bases_get(name: Annotated[str, typer.Argument(help="The base to fetch.")]) -
 
 
 @app.command()
+def serve(
+    folder: Folder,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="8757 or a free one if absent.")] = None,
+    host: Annotated[str, typer.Option(help="An address of this machine; not encrypted beyond it.")] = "127.0.0.1",
+) -> None:
+    """Show a folder in a browser, live; Ctrl-C ends the page, not the run."""
+    from leonids.web.serve import serve as serve_folder
+
+    serve_folder(folder, host=host, port=port)
+
+
+@app.command()
+def watch(folder: Folder) -> None:
+    """Follow a folder's runs in the terminal; Ctrl-C ends the watching, not the runs."""
+    from leonids.report.watch import watch as watch_folder
+
+    watch_folder(folder)
+
+
+@app.command()
 def doctor() -> None:
     """Say what is installed and what is missing."""
     from leonids.report.doctor import report_lines
 
     typer.echo("\n".join(report_lines()))
-
-
-def _missing(error: ModuleNotFoundError) -> LeonidsError:
-    extra = {"matplotlib": "report", "markdown_it": "report"}.get((error.name or "").split(".")[0], "train")
-    return MissingDependency(f"the package {error.name!r} is not installed", way_out=f"pip install 'leonids[{extra}]'")
 
 
 def _fail(error: LeonidsError) -> NoReturn:
@@ -383,7 +384,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "leonids":
             raise
-        _fail(_missing(error))
+        _fail(missing_dependency(error))
     except BrokenPipeError:
         # The reader has what it wanted, as in `leonids sample consistent | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

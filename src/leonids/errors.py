@@ -86,6 +86,19 @@ class MissingDependency(LeonidsError):
     exit_code = 4
 
 
+EXTRAS = {
+    **dict.fromkeys(("matplotlib", "markdown_it"), "report"),
+    **dict.fromkeys(("starlette", "uvicorn", "jinja2"), "web"),
+}
+"""Which extra brings an optional package; every other one is of ``train``."""
+
+
+def missing_dependency(error: ModuleNotFoundError) -> MissingDependency:
+    """Return the error that names the extra which brings the package that was not found."""
+    extra = EXTRAS.get((error.name or "").split(".")[0], "train")
+    return MissingDependency(f"the package {error.name!r} is not installed", way_out=f"pip install 'leonids[{extra}]'")
+
+
 @final
 class RunFailed(LeonidsError):
     """A run's process ended before its time. The message is its own; the run's folder can be resumed from."""

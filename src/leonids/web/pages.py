@@ -16,6 +16,7 @@ from leonids.report.document import FIGURES, REPORT
 from leonids.report.explain import lines
 from leonids.report.findings import Findings
 from leonids.report.html import rendered
+from leonids.report.sections import STATUS_ICONS
 from leonids.report.tables import run_rows
 from leonids.web.chart import MOST_POINTS, Chart, table, thinned
 from leonids.web.charts import HELD_OUT, SMOOTHINGS, TOKENS, TRAINED, Asked, arms_of, chart_named, chosen_prediction
@@ -94,6 +95,7 @@ def board(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Context
                 "name": name,
                 "said": said,
                 "status": findings.statuses[name],
+                "icon": STATUS_ICONS[findings.statuses[name].word],
                 "rows": [_row(findings, prediction) for prediction in said.predictions],
             }
             for name, said in findings.folder.hypotheses.items()

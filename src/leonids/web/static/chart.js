@@ -86,12 +86,24 @@ function range(data) {
   return [low - room, high + room];
 }
 
+/** The ends of the x axis: those of the lines, and of what was claimed. */
+function places(data, low, high) {
+  const ends = data.boxes.flatMap((box) => box.x);
+  return [Math.min(low ?? Infinity, ...ends), Math.max(high ?? -Infinity, ...ends)];
+}
+
+/** How a line's mark in the legend tells its dash, so that colour is not alone. */
+function border(line) {
+  if (!line || !line.dash.length) return "solid";
+  return line.dash[0] > 4 ? "dashed" : "dotted";
+}
+
 function options(data, width) {
   const axis = { stroke: ink, grid: { stroke: "rgba(128, 128, 128, 0.2)" }, ticks: { stroke: "rgba(128, 128, 128, 0.4)" } };
   return {
     width,
     height: HEIGHT_PX,
-    scales: { x: { time: false }, y: { range: (plot, low, high) => (plot.zoomed ? [low, high] : data.frame || range(data)) } },
+    scales: { x: { time: false, range: (plot, low, high) => (plot.zoomed ? [low, high] : places(data, low, high)) }, y: { range: (plot, low, high) => (plot.zoomed ? [low, high] : data.frame || range(data)) } },
     axes: [
       { ...axis, label: data.x_label, labelSize: 22 },
       { ...axis, label: data.y_label, labelSize: 22, size: 64 },
@@ -108,6 +120,7 @@ function options(data, width) {
         value: (_, value) => shown(value),
       })),
     ],
+    legend: { markers: { dash: (_, i) => border(data.lines[i - 1]) } },
     hooks: { drawAxes: [underlay(data)] },
     cursor: { drag: { x: true, y: false } },
   };
@@ -152,7 +165,6 @@ export function upgrade(figure) {
     if (!data.lines.length) return;
     holder.setAttribute("aria-label", `${data.title}. Arrow keys read it out; its table is below.`);
     if (plot && next === shape) {
-      plot.boxes = data;
       plot.hooks.drawAxes = [underlay(data)];
       plot.scales.y.range = (self, low, high) => (self.zoomed ? [low, high] : data.frame || range(data));
       plot.setData(aligned(data), !plot.zoomed);
