@@ -1,0 +1,214 @@
+"""What makes a floor credible: no compressor beats it, it codes texts back, learners approach it, faults show."""
+
+import bz2
+import lzma
+import math
+import random
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import power_divergence
+
+from leonids.digest import keyed_random
+from leonids.errors import SpecError
+from leonids.floor.entropy import answer_nats, prompt_nats
+from leonids.floor.tokens import Encoded, TokenFloor
+from leonids.records import Example
+from leonids.spec import load_universe, shipped_universes
+from leonids.study.floors import tokenizer_of
+from leonids.universe.chance import Sample, Site
+from leonids.universe.others import other_universe
+from leonids.universe.universe import Universe
+
+UNIVERSES = {name: Universe(load_universe(name)) for name in shipped_universes()}
+COMPRESSORS: tuple[Callable[[bytes], bytes], ...] = (lzma.compress, bz2.compress, lambda data: zlib.compress(data, 9))
+INDEXES = st.integers(0, 2**40)
+
+
+# --- checks; each is also turned on a planted fault further down
+
+
+def below_floor(examples: Sequence[Example]) -> bool:
+    """Whether some compressor needs less than the floor says is needed."""
+    data = "".join(example.prompt + example.completion for example in examples).encode()
+    least_bits = 8 * min(len(compress(data)) for compress in COMPRESSORS)
+    return least_bits * math.log(2) < math.fsum(prompt_nats(e) + answer_nats(e) for e in examples)
+
+
+def derivations_of(universe: Universe, example: Example) -> int:
+    """How many ways the universe has to write a prompt."""
+    return len(universe.parse_prompt(example.prompt))
+
+
+def least_p(universe: Universe, draws: Universe, *, n: int) -> float:
+    """The least p-value, times the number of sites, of G-tests of what ``draws`` chose under ``universe``'s weights."""
+    sites = {at.name: at for at in universe.sites()}
+    counts = {name: [0] * len(at.options) for name, at in sites.items()}
+    for index in range(n):
+        chance = Sample(keyed_random("g-test", index))
+        draws.draw_task(chance)
+        for emission in chance.emissions:
+            if emission.site is not None and not emission.without:
+                counts[emission.site][emission.option] += 1
+    tested = {name: found for name, found in counts.items() if len(found) > 1 and sum(found) > 50 * len(found)}
+    values = [
+        power_divergence(found, [w * sum(found) for w in sites[name].weights], lambda_="log-likelihood").pvalue
+        for name, found in tested.items()
+    ]
+    return min(1.0, min(values) * len(values))
+
+
+def shared(stream: Callable[[int, int], str], *, n: int = 200) -> int:
+    """How many texts two neighbouring seeds have in common."""
+    return len({stream(0, i) for i in range(n)} & {stream(1, i) for i in range(n)})
+
+
+def border_holds(example: Example, encoded: Encoded) -> bool:
+    """Whether the answer's tokens cost what the answer costs."""
+    return math.isclose(
+        math.fsum(encoded.floor_nats[encoded.prompt_tokens :]), answer_nats(example), rel_tol=1e-9, abs_tol=1e-9
+    )
+
+
+# --- what holds
+
+
+@pytest.mark.parametrize("name", sorted(UNIVERSES))
+def test_no_compressor_beats_the_floor(name: str) -> None:
+    assert not below_floor([UNIVERSES[name].example("train", 0, index) for index in range(600)])
+
+
+def shares_of(at: Site, without: tuple[int, ...]) -> dict[int, Fraction]:
+    kept = {i: Fraction(weight) for i, weight in enumerate(at.weights) if i not in without}
+    whole = sum(kept.values())
+    return {i: weight / whole for i, weight in kept.items()}
+
+
+class Decoder:
+    """Reads choices out of a number in [0, 1): the universe's program run backwards from a code."""
+
+    def __init__(self, point: Fraction) -> None:
+        self._point = point
+
+    def choose(self, at: Site, without: tuple[int, ...] = ()) -> int:
+        for option, share in shares_of(at, without).items():
+            if self._point < share:
+                self._point /= share
+                return option
+            self._point -= share
+        raise AssertionError("the point lies beyond all options")
+
+    def lit(self, text: str) -> None:
+        pass
+
+    def latent(self, at: Site) -> int:
+        return self.choose(at)
+
+
+@pytest.mark.parametrize("name", ["consistent", "paraphrase", "wide"])
+@settings(max_examples=25)
+@given(index=INDEXES)
+def test_a_prompt_is_coded_in_its_floor_and_two_bits_and_decoded_from_them(name: str, index: int) -> None:
+    universe = UNIVERSES[name]
+    example = universe.example("test", 0, index)
+    sites = {at.name: at for at in universe.sites()}
+    low, width = Fraction(0), Fraction(1)
+    for emission in example.trace:
+        if emission.site is not None:
+            shares = shares_of(sites[emission.site], emission.without)
+            low += width * sum(share for option, share in shares.items() if option < emission.option)
+            width *= shares[emission.option]
+    bits = math.ceil(prompt_nats(example) / math.log(2) - 1e-6) + 1
+    code = math.ceil(low * 2**bits)
+    assert Fraction(code, 2**bits) < low + width
+    assert universe.draw_task(Decoder(Fraction(code, 2**bits))).meaning == example.meaning
+
+
+def test_an_ideal_learners_excess_grows_by_half_a_nat_for_each_free_probability_and_e_fold() -> None:
+    # Krichevsky and Trofimov's estimator at each site: its regret is (options - 1) / 2 a e-fold of examples.
+    universe, early, late = UNIVERSES["consistent"], 400, 6400
+    sites = {at.name: at for at in universe.sites() if min(at.weights) > 0.02 and 1 < len(at.options) < 30}
+    counts: dict[str, list[float]] = defaultdict(list)
+    excess, at_early = 0.0, 0.0
+    for index in range(late):
+        chance = Sample(keyed_random("learner", index))
+        universe.draw_task(chance)
+        for emission in chance.emissions:
+            if emission.site in sites:
+                found = counts.setdefault(emission.site, [0.5] * len(sites[emission.site].options))
+                excess += math.log(sum(found) / found[emission.option]) - emission.nats
+                found[emission.option] += 1
+        at_early = excess if index + 1 == early else at_early
+    free = sum(len(at.options) - 1 for at in sites.values())
+    # The regret is a chi-squared variable over 2: its standard deviation is that of free / 2 degrees of freedom.
+    assert excess - at_early == pytest.approx(free / 2 * math.log(late / early), abs=3 * math.sqrt(free / 2))
+
+
+@settings(max_examples=40)
+@given(index=st.integers(0, 3000), at=INDEXES)
+def test_what_is_read_back_from_a_random_universe_costs_what_writing_it_cost(index: int, at: int) -> None:
+    universe = Universe(other_universe(11, index))
+    example = universe.example("validation", 0, at)
+    (found,) = universe.parse_prompt(example.prompt)
+    assert found[0].meaning == example.meaning
+    assert found[1] == pytest.approx(prompt_nats(example), abs=1e-9)
+
+
+# --- what is planted is found
+
+
+def test_a_repeated_stream_falls_below_the_floor() -> None:
+    few = [UNIVERSES["consistent"].example("train", 0, index) for index in range(60)]
+    assert below_floor(few * 10)
+
+
+def test_an_ambiguous_wording_has_two_derivations() -> None:
+    spec = load_universe("consistent")
+    doubled = Universe(replace(spec, wording={**spec.wording, "count": "sort by weight, then list the names"}))
+    examples = [doubled.example("train", 0, index) for index in range(300)]
+    assert max(derivations_of(doubled, example) for example in examples) == 2
+    assert {
+        derivations_of(UNIVERSES["consistent"], UNIVERSES["consistent"].example("train", 0, i)) for i in range(99)
+    } == {1}
+
+
+def test_a_biased_site_fails_the_g_test() -> None:
+    spec = load_universe("consistent")
+    biased = Universe(replace(spec, skills={**spec.skills, "count": spec.skills["count"] * 1.15}))
+    assert least_p(UNIVERSES["consistent"], biased, n=20_000) < 1e-4
+    assert least_p(UNIVERSES["consistent"], UNIVERSES["consistent"], n=20_000) > 1e-4
+
+
+def test_seeds_that_are_added_to_the_index_share_their_examples() -> None:
+    universe = UNIVERSES["consistent"]
+
+    def added(seed: int, index: int) -> str:
+        chance = Sample(random.Random(seed + index))
+        universe.draw_task(chance)
+        return "".join(emission.text for emission in chance.emissions)
+
+    assert shared(added) == 199
+    assert shared(lambda seed, index: universe.example("train", seed, index).prompt) == 0
+
+
+def test_a_border_off_by_one_moves_the_floor() -> None:
+    universe = UNIVERSES["formats"]
+    floor = TokenFloor(universe, tokenizer_of("nano"))
+    moved = []
+    for index in range(50):
+        example = universe.example("train", 0, index)
+        encoded = floor.encode(example)
+        assert border_holds(example, encoded)
+        moved.append(border_holds(example, replace(encoded, prompt_tokens=encoded.prompt_tokens + 1)))
+    assert not all(moved)
+
+
+def test_weights_that_do_not_sum_to_one_are_refused_by_the_rule() -> None:
+    with pytest.raises(SpecError, match="R5"):
+        Site("planted", (" a", " b"), (0.5, 0.6))
