@@ -97,9 +97,9 @@ def write_study(out: Path, *, steps: int, seeds: int) -> int:
     return len(plan.predictions)
 
 
-def judge(out: Path) -> tuple[float, float, int]:
-    """Return seconds, the largest resident set in MB and the number of verdicts of one `leonids judge`."""
-    before = time.perf_counter()
+def judge(out: Path) -> tuple[float, float, float, int]:
+    """Return seconds on the wall and of CPU, the largest resident set in MB, the verdicts of one `leonids judge`."""
+    before, spent = time.perf_counter(), os.times()
     script = (
         "import resource, sys; sys.argv = ['leonids', 'judge', sys.argv[1], '--json']\n"
         "from leonids.cli import main\n"
@@ -107,8 +107,9 @@ def judge(out: Path) -> tuple[float, float, int]:
         "    sys.stderr.write(f'peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}')\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(out)], capture_output=True, text=True, check=True)
-    seconds = time.perf_counter() - before
-    return seconds, int(done.stderr.rsplit(" ", 1)[1]) / 1024, len(json.loads(done.stdout))
+    seconds, now = time.perf_counter() - before, os.times()
+    cpu = now.children_user + now.children_system - spent.children_user - spent.children_system
+    return seconds, cpu, int(done.stderr.rsplit(" ", 1)[1]) / 1024, len(json.loads(done.stdout))
 
 
 def main() -> None:
@@ -131,10 +132,11 @@ def main() -> None:
         "arms": len(ARMS),
         "seeds": given.seeds,
         "steps": given.steps,
-        "verdicts": found[0][2],
+        "verdicts": found[0][3],
         "streams_mb": round(size),
         "seconds": [round(one[0], 2) for one in found],
-        "peak_mb": round(max(one[1] for one in found)),
+        "cpu_seconds": [round(one[1], 2) for one in found],
+        "peak_mb": round(max(one[2] for one in found)),
         "promise": {"seconds": 5, "peak_mb": 1000},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),

@@ -142,14 +142,21 @@ class StudyFolder:
             for run in self.runs_of(arm)
         )
 
+    @cached_property
+    def _states(self) -> dict[str, str]:
+        return {run.run: run_state(self.entries, run.run) for run in self.runs}
+
+    def _state(self, run: str) -> str:
+        return self._states[run]
+
     def _grade(self, run: str, prediction: str) -> Grade:
         # A run that has not begun has no data that a prediction could have seen.
-        begun = run_state(self.entries, run) != "absent"
+        begun = self._state(run) != "absent"
         return grade(self.entries, run, prediction) if begun else "sealed"
 
     def _seen_steps(self, run: str, prediction: str) -> int:
         """Return how many steps of a run may have existed when a prediction was locked."""
-        if run_state(self.entries, run) == "absent":
+        if self._state(run) == "absent":
             return 0
         seen = watermark_of(self.entries, prediction, run)
         if seen is None:
