@@ -79,7 +79,7 @@ def make_server(out: Path, *, bound: socket.socket) -> tuple[uvicorn.Server, str
     config = uvicorn.Config(
         gate,
         access_log=False,
-        log_level="warning",
+        log_level="error",
         server_header=False,
         date_header=False,
         proxy_headers=False,

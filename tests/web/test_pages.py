@@ -1,0 +1,209 @@
+"""Pages at every moment of a study, read without JavaScript; names stay text; nothing is written."""
+
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leonids.study.folder import StudyFolder
+from leonids.web.charts import CHARTS
+
+PAGES = ("/", "/prediction?at=0", "/prediction?at=3", "/arms", "/anatomy", "/confidence", "/examples", "/ledger",
+         "/report", "/arms?metric=excess&axis=tokens&smooth=10&full=1", "/examples?split=test&run=5")  # fmt: skip
+
+HOSTILE = ("<img src=x onerror=alert(1)>", '"><script>alert(1)</script>', "\u202egnp.exe", "=cmd()", "\x1b[31mred",
+           "[a](javascript:alert(1))", "../../etc/passwd", "x" * 10_000)  # fmt: skip
+
+
+class Seen(HTMLParser):
+    """Collects what a browser would make of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def safe(text: str) -> Seen:
+    """A page in which nothing runs: no inline script or style, no handler, no foreign address."""
+    seen = Seen(text)
+    for tag, attributes in seen.tags:
+        assert not any(name.startswith("on") or name == "style" for name in attributes), (tag, attributes)
+        assert tag not in ("iframe", "object", "embed", "base", "style")
+        if tag == "script":
+            assert str(attributes.get("src", "")).startswith("/static/")
+        for name in ("src", "href", "action"):
+            assert re.match(r"(/(?!/)|\?|#|data:(,|image/svg)|$)", attributes.get(name) or ""), (tag, attributes)
+    return seen
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_of_a_finished_study_reads_without_script(site: Any, page: str) -> None:
+    answer = site.ask(page)
+    assert answer.status == 200
+    seen = safe(answer.text)
+    assert [tag for tag, _ in seen.tags].count("h1") >= 1
+    charts = [attributes for tag, attributes in seen.tags if "data-chart" in attributes]
+    assert [tag for tag, _ in seen.tags].count("svg") == len(charts)
+    assert [tag for tag, _ in seen.tags].count("details") == len(charts)
+    for chart in charts:
+        address = unescape(str(chart["data-chart"]))
+        for form in ("json", "svg", "csv"):
+            assert site.ask(address.replace(".json", f".{form}")).status == 200
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.025, 0.3])
+def test_every_page_reads_at_every_moment_of_a_study(
+    planted: Callable[..., StudyFolder], serve_folder: Callable[..., Any], progress: float
+) -> None:
+    folder = planted(progress=progress, judged=progress == 0.3)
+    with serve_folder(folder.out) as client:
+        client.enter()
+        for _ in range(2):
+            for page in PAGES[:9]:
+                answer = client.ask(page)
+                assert answer.status == 200, page
+                safe(answer.text)
+            client.settled()
+
+
+def test_a_verdict_is_an_icon_a_word_and_a_colour(site: Any) -> None:
+    seen = re.findall(r'<span class="verdict (\w+)">([^<]+)</span>', site.ask("/").text)
+    icons = {"supported": "✔", "refuted": "✘", "inconclusive": "◐", "void": "∅", "not_due": "…", "open": "◐"}
+    assert seen
+    assert all(icons[kind] in shown and kind.replace("_", " ") in shown for kind, shown in seen)
+
+
+def test_what_is_not_on_offer_is_a_clear_refusal(site: Any) -> None:
+    wrong = ("/arms?metric=evil", "/arms?axis=%00", "/prediction?at=99", "/prediction?at=-1", "/examples?run=99999",
+             "/examples?split=train", "/chart/train.exe", "/chart/evil.json", "/chart/anatomy.json?at=9")  # fmt: skip
+    for address in wrong:
+        answer = site.ask(address)
+        assert answer.status == 400, address
+        safe(answer.text)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_is_text_on_every_page_and_in_every_download(
+    planted: Callable[..., StudyFolder], serve_folder: Callable[..., Any], study_text: str, name: str
+) -> None:
+    import json
+
+    quoted = json.dumps(name)
+    text = study_text.replace("What is a loss of 0.75 telling us?", quoted)
+    for old in (
+        "Match ends above 99 %.",
+        "Rank does not matter.",
+        "Does match reach 85-95 %?",
+        "one universe is enough",
+    ):
+        text = text.replace(old, quoted)
+    folder = planted(text=text, progress=0.3, examples=4)
+    (folder.out / "report.md").write_text(f"# mine\n\n{name}\n", "utf-8")
+    with serve_folder(folder.out) as client:
+        client.enter().settled()
+        for page in PAGES[:9]:
+            seen = safe(client.ask(page).text)
+            assert "\u202e" not in seen.words
+            assert "\x1b" not in seen.words
+        assert "\u202e" not in client.ask("/chart/train.csv").text
+
+
+def test_serving_writes_nothing_into_the_folder(whole: StudyFolder, site: Any) -> None:
+    def bytes_of() -> dict[str, str]:
+        files = (path for path in sorted(whole.out.rglob("*")) if path.is_file())
+        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    before = bytes_of()
+    for page in PAGES:
+        site.ask(page)
+    assert bytes_of() == before
+
+
+def test_a_ledger_that_breaks_is_said_and_the_last_findings_stay(
+    planted: Callable[..., StudyFolder], serve_folder: Callable[..., Any]
+) -> None:
+    folder = planted(progress=0.3)
+    with serve_folder(folder.out) as client:
+        client.enter().settled()
+        with (folder.out / "ledger.jsonl").open("ab") as handle:
+            handle.write(b'{"not":"an entry"}\n')
+        answer = client.ask("/")
+        assert answer.status == 200
+        assert "cannot be read now" in answer.text
+
+
+def test_an_answer_that_was_seen_is_not_sent_again(site: Any) -> None:
+    first = site.ask("/chart/train.json")
+    again = site.ask("/chart/train.json", If_None_Match=first.headers["etag"])
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_the_stream_of_changes_goes_on_where_it_was_left(
+    planted: Callable[..., StudyFolder], serve_folder: Callable[..., Any], line_of: Callable[..., bytes]
+) -> None:
+    import http.client
+
+    folder = planted(progress=0.3)
+    with serve_folder(folder.out) as client:
+        client.enter().settled()
+        seen = client.ask("/version").json["version"]
+        connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
+        connection.request("GET", "/events", headers={"Cookie": client.cookie, "Last-Event-ID": seen})
+        answer = connection.getresponse()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        with (folder.out / "plain.s0" / "steps.jsonl").open("ab") as handle:
+            handle.write(line_of(13))
+        lines = []
+        while not any(line.startswith("id:") for line in lines):
+            lines.append(answer.readline().decode())
+        connection.close()
+        assert client.ask("/version").json["version"] in lines[-1]
+        assert client.ask("/chart/train.csv").text.count("plain.s0") == 13
+
+
+def test_examples_are_wrong_ones_first_and_filter_by_run_and_split(site: Any) -> None:
+    words = re.findall(r"(✔ right|✘ wrong)", site.ask("/examples?review=1").text)
+    assert words == sorted(words, reverse=True)
+    assert "✘ wrong" in words
+
+
+def test_starting_loads_neither_torch_nor_matplotlib(whole: StudyFolder) -> None:
+    code = f"""if True:
+        import sys
+        from pathlib import Path
+        from leonids.web.serve import listen, make_server
+        from leonids.web.pages import board
+        with listen("127.0.0.1", 0) as bound:
+            make_server(Path({str(whole.out)!r}), bound=bound)
+        print(*sorted({{"torch", "transformers", "matplotlib", "peft"}} & set(sys.modules)))
+    """
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
+
+
+def test_every_kind_of_chart_is_on_a_page(site: Any) -> None:
+    shown = {name for page in PAGES for name in re.findall(r'data-chart="/chart/([\w-]+)\.json', site.ask(page).text)}
+    assert shown == {name for name, _ in CHARTS}
+
+
+def test_vendored_code_stands_with_its_licence() -> None:
+    import leonids.web.app
+
+    folder = Path(leonids.web.app.__file__).parent / "static" / "uplot"
+    assert "MIT License" in (folder / "LICENSE").read_text("utf-8")
+    assert (folder / "uPlot.iife.min.js").is_file()
