@@ -55,7 +55,9 @@ def written(out: Path, plan: Plan, *, shift=0.0) -> Path:
                 for index in range(REVIEWED if step in run.reviews else 0):
                     own = 0.005 * math.sin(index + run.data_seed)
                     line = {"kind": "observation", "split": "validation", "step": step, "index": index}
-                    writer.reviews.append({**line, "metrics": {"loss": {"end": [(value + own) * 2, 2]}}})
+                    right = int(step > 10 * (index % 7))
+                    measured = {"loss": {"end": [(value + own) * 2, 2]}, "match": {"example": [right, 1]}}
+                    writer.reviews.append({**line, "metrics": measured})
             writer.finish()
     return out
 
@@ -95,6 +97,15 @@ def test_a_further_run_is_judged_by_the_frozen_band(finished, tmp_path, split, s
     (verdict,) = judge_folder(StudyFolder.open(out), at=None)
     assert verdict.word == word
     assert (verdict.unit, verdict.scope) == ("examples" if split == "validation" else "steps", "run")
+
+
+@pytest.mark.parametrize("metric", ["loss", "match"])
+def test_before_its_time_a_forecast_is_not_due_and_shows_no_number(tmp_path, metric):
+    tokens = {"tokens": "example"} if metric == "match" else {}
+    base = written(tmp_path / "finished", make_plan(study(seeds=[0, 1, 2], expect={"above": 0}), Choices()))
+    plan = planned(base, metric=metric, **tokens)
+    (verdict,) = judge_folder(StudyFolder.open(written(tmp_path / "next", plan)), at=0.6)
+    assert (verdict.word, verdict.estimate) == ("not_due", None)
 
 
 def test_a_frozen_band_is_read_back_equal_and_not_computed_again(finished, tmp_path):

@@ -133,7 +133,8 @@ def _so_far(prediction: Prediction, runs: Mapping[str, Sequence[RunFacts]], evid
     ]
     now = min([*marks, measure.due], default=0.0)
     start = measure.over[0] if measure.over is not None else 0.0
-    if now <= start or prediction.expect.falls_after is not None or not groups:
+    whole_only = prediction.expect.falls_after is not None or prediction.expect.within is not None
+    if now <= start or whole_only or not groups:
         return ()
     over = None if measure.over is None else (start, now)
     earlier = replace(prediction, measure=replace(measure, at=now if over is None else None, over=over))
