@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from leonids.claims.measure import Measure
 from leonids.claims.metrics import METRICS
 from leonids.claims.predicates import PREDICATES
-from leonids.claims.prediction import Beyond, Expect, FallsAfter, Prediction, Ratio, Then
+from leonids.claims.prediction import Beyond, Expect, FallsAfter, Prediction, Ratio, Then, Within
 from leonids.records import Verdict
 from leonids.report.claimed import COLOURS, ICONS, claimed, consequence, found, measured, verdict_of, word_of
 from leonids.study.conduct import verdict_json
@@ -20,11 +20,13 @@ EXPECTS = {
     "falls_after": Expect(falls_after=FallsAfter(progress=0.3, by=0.25)),
     "plateaus": Expect(plateaus=0.25),
     "order": Expect(order=("a", "b")),
+    "within": Expect(within=Within(of="finished", level=0.9, at=(0.3,), low=(0.2,), high=(0.3,), runs=25)),
 }
+SAYS = {"order": "a, b", "within": "90 % band that 25 finished runs"}
 
 
 def predict(predicate: str, metric: str) -> Prediction:
-    over = (0.15, 0.45) if predicate in ("falls_after", "plateaus") else None
+    over = (0.15, 0.45) if predicate in ("falls_after", "plateaus", "within") else None
     measure = Measure(
         metric=metric,
         arm="a",
@@ -42,7 +44,7 @@ def test_every_predicate_of_every_metric_is_said_with_its_number(predicate: str,
     prediction = predict(predicate, metric)
     text = f"{measured(prediction.measure)} {claimed(prediction)}"
     assert metric.replace("_", " ") in text
-    assert "a, b" in text if predicate == "order" else "0.25" in text or "25.0" in text
+    assert SAYS[predicate] in text if predicate in SAYS else "0.25" in text or "25.0" in text
 
 
 def test_every_verdict_has_an_icon_and_a_colour_beside_its_word() -> None:

@@ -16,7 +16,6 @@ LIKE_A_MARKER = re.compile(r"<!--.*leonids:\s*(begin|end)\b")
 """What was meant as a marker. Text in blocks is escaped, so it never holds the opening of a comment."""
 
 
-
 def filled(blocks: Mapping[str, str], *, into: str, name: str) -> str:
     """Return the document ``into`` with the text of every block replaced; blocks it lacks are put at its end.
 
