@@ -24,7 +24,8 @@ def test_each_scored_token_is_predicted_from_the_place_before_it_in_its_own_row(
         for at in range(1, len(tokens.ids))
         if scope == "all" or ROLES[tokens.roles[at]] != "prompt"
     ]
-    ids, positions = batch.ids.flatten()[batch.at], batch.positions.flatten()[batch.at]
+    places = batch.kept.flatten()[batch.at]
+    ids, positions = batch.ids.flatten()[places], batch.positions.flatten()[places]
     columns = (batch.rows, ids, positions, batch.gold, batch.roles, batch.floor_nats)
     assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
 
@@ -54,12 +55,14 @@ def test_working_without_padding_gives_the_states_of_padded_rows(make_model: Any
     model = make_model().double()
     body = Body(model)
     assert body.ragged
+    assert body.trims
     for rows in make_batches(adapters=3, steps=4, rows=3):
-        batch = collate([[(tokens, "all") for tokens in own] for own in rows], pad_id=0)
-        states = body.states(batch)
-        body.ragged = False
-        assert torch.allclose(states, body.states(batch), atol=1e-5)
-        body.ragged = True
+        for scope in ("answer", "all"):
+            batch = collate([[(tokens, scope) for tokens in own] for own in rows], pad_id=0)
+            found = []
+            for body.ragged, body.trims in ((True, True), (True, False), (False, False)):
+                found.append(body.states(batch))
+            assert all(torch.allclose(states, found[-1], atol=1e-5) for states in found)
 
 
 def test_a_base_with_a_sliding_window_works_on_padded_rows(make_model: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from leonids.spec import RunSpec
-from leonids.train import evaluate
+from leonids.train import evaluate, native
 from leonids.train.evaluate import audit, generate, held_out, review_lines, teacher_forced
 from leonids.train.native import Training, deterministic
 
@@ -23,7 +23,9 @@ def trained(run_spec: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Any:
     out: Path = tmp_path_factory.mktemp("trained")
     more = {"steps": 60, "batch_size": 16, "lr": 2e-2, "reviews": ()}
     runs = [run_spec("a", rank=16, **more), run_spec("b", rank=8, init_seed=1, loss_on="all", **more)]
-    with ExitStack() as opened, deterministic():
+    with ExitStack() as opened, deterministic(), pytest.MonkeyPatch.context() as patch:
+        # Both in one chunk, whatever would be faster: adapters of different scopes must not disturb each other.
+        patch.setattr(native, "room_for", lambda *_, **__: native.Room(2, 16, 2000, mixed=True))
         training = Training(runs, out=out, resume=False, opened=opened)
         for _ in range(60):
             training._step()

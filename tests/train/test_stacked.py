@@ -160,14 +160,21 @@ def test_a_weight_is_written_down_only_where_it_costs_fewer_operations(
     assert down == (one < two)
 
 
-@given(st.lists(st.sampled_from([1, 2, 8, 16, 128]), min_size=1, max_size=9), st.integers(1, 4), st.booleans())
-def test_chunks_hold_every_adapter_once_within_the_limits(ranks: list[int], limit: int, mixed: bool) -> None:
-    chunks = plan_chunks(ranks, limit=limit, mixed=mixed)
+KINDS = st.tuples(st.sampled_from([1, 2, 8, 16, 128]), st.sampled_from(["answer", "all"]))
+
+
+@given(st.lists(KINDS, min_size=1, max_size=9), st.integers(1, 4), st.booleans())
+def test_chunks_hold_every_adapter_once_within_the_limits(
+    kinds: list[tuple[int, str]], limit: int, mixed: bool
+) -> None:
+    ranks, scopes = [rank for rank, _ in kinds], [scope for _, scope in kinds]
+    chunks = plan_chunks(ranks, scopes=scopes, limit=limit, mixed=mixed)
     assert sorted(e for chunk in chunks for e in chunk) == list(range(len(ranks)))
     for chunk in chunks:
         own = [ranks[e] for e in chunk]
         assert len(chunk) <= limit
         assert mixed or max(own) <= stacked.RANK_RATIO * min(own)
+        assert mixed or len({scopes[e] for e in chunk}) == 1
 
 
 def test_a_target_that_does_not_exist_is_refused_with_the_names_there_are(make_model: Any) -> None:

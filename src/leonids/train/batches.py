@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 import numpy as np
 import torch
@@ -48,14 +48,16 @@ class Batch:
 
     Linear layers see ``ids`` and ``positions`` ``[E, N]``; attention sees rows: ``to_rows`` ``[B, T]`` is the flat
     place in ``[E, N]`` of each row's tokens (a row is padded on the right with its own first token, which causal
-    attention never looks at), ``from_rows`` ``[E, N]`` the way back. ``at`` ``[K]`` is the flat place in ``[E, N]``
-    of the state that predicts a scored token; ``gold``, ``roles``, ``rows`` and ``floor_nats`` (float64) are ``[K]``.
+    attention never looks at), ``from_rows`` ``[E, N]`` the way back. ``kept`` ``[E, M]`` are the flat places in
+    ``[E, N]`` of the states that predict scored tokens, and ``at`` ``[K]`` the flat place in ``[E, M]`` of each;
+    ``gold``, ``roles``, ``rows`` and ``floor_nats`` (float64) are ``[K]``.
     """
 
     ids: Tensor
     positions: Tensor
     to_rows: Tensor
     from_rows: Tensor
+    kept: Tensor
     at: Tensor
     gold: Tensor
     roles: Tensor
@@ -81,7 +83,7 @@ def collate(rows: Sequence[Sequence[Scored]], *, pad_id: int, device: torch.devi
     ids, positions = np.full((len(rows), most), pad_id), np.zeros((len(rows), most), dtype=np.int64)
     to_rows = np.zeros((len(flat), longest), dtype=np.int64)
     from_rows = np.zeros((len(rows), most), dtype=np.int64)
-    parts: list[tuple[NDArray[np.generic], ...]] = []
+    parts: list[tuple[NDArray[Any], ...]] = []
     for e, own in enumerate(lengths):
         start, row = 0, e * len(own)
         # What is left of an adapter's row repeats its own first token: nothing crosses between adapters.
@@ -95,11 +97,24 @@ def collate(rows: Sequence[Sequence[Scored]], *, pad_id: int, device: torch.devi
             from_rows[e, start : start + length] = row * longest + span
             parts.append(_scored(tokens, scope, row=row, start=e * most + start))
             start, row = start + length, row + 1
-    found = [ids, positions, to_rows, from_rows, *(np.concatenate(column) for column in zip(*parts, strict=True))]
+    places, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    kept, at = _kept(places, adapters=len(rows), tokens=most)
+    found = [ids, positions, to_rows, from_rows, kept, at, *columns]
     return Batch(*(torch.from_numpy(array).to(device) for array in found))
 
 
-def _scored(tokens: Tokens, scope: LossScope, *, row: int, start: int) -> tuple[NDArray[np.generic], ...]:
+def _kept(places: NDArray[np.int64], *, adapters: int, tokens: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    owner = places // tokens
+    counts = np.bincount(owner, minlength=adapters)
+    most = bucketed(int(counts.max()))
+    slots = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
+    # What is left repeats an adapter's own first place: nothing crosses between adapters.
+    kept = np.repeat(np.arange(adapters)[:, None] * tokens, most, axis=1)
+    kept[owner, slots] = places
+    return kept, owner * most + slots
+
+
+def _scored(tokens: Tokens, scope: LossScope, *, row: int, start: int) -> tuple[NDArray[Any], ...]:
     roles = np.asarray(tokens.roles, dtype=np.int64)
     chosen = np.ones(len(roles), dtype=bool) if scope == "all" else roles != PROMPT
     chosen[0] = False

@@ -52,44 +52,75 @@ AttentionInterface.register(RAGGED, ragged_attention)
 AttentionMaskInterface.register(RAGGED, no_mask)
 
 
+LAST_BLOCK = {"input_layernorm", "self_attn", "post_attention_layernorm", "mlp"}
+"""The parts of a block whose second half may work on some of the tokens: it looks at no other token."""
+
+
 @final
 class Body:
-    """The part of a causal language model before its head; ``ragged`` says whether it can work without padding."""
+    """The part of a causal language model before its head.
+
+    ``ragged`` says whether it can work without padding, ``trims`` whether its last block can leave out tokens whose
+    state nobody asks for once attention has seen them. Both are tried on three short rows: models differ in what
+    they pass on.
+    """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
+        layers = getattr(model.base_model, "layers", None)
+        self.last = layers[-1] if layers is not None and len(layers) else None
+        self.trims = self.last is not None and {name for name, _ in self.last.named_children()} == LAST_BLOCK
         self.ragged = _looks_back_everywhere(model) and self._agrees()
+        if self.trims and not self.ragged:
+            self.trims = False
+            self.ragged = _looks_back_everywhere(model) and self._agrees()
 
     def states(self, batch: Batch) -> Tensor:
         """Return the final hidden states ``[K, d]`` of a batch's scored places, after the last norm."""
-        if self.ragged:
-            return self._ragged(batch).flatten(0, 1)[batch.at]
-        return self._padded(batch).flatten(0, 1)[batch.from_rows.flatten()[batch.at]]
+        if not self.ragged:
+            return self._padded(batch)
+        states = self._ragged(batch).flatten(0, 1)
+        return states[batch.at] if self.trims else states[batch.kept.flatten()[batch.at]]
 
     def _ragged(self, batch: Batch) -> Tensor:
         config = self.model.config
         usual, config._attn_implementation = config._attn_implementation, RAGGED
         try:
+            if self.trims and self.last is not None:
+                self.last.forward = trimmed(self.last, batch.kept)
             out: Tensor = self.model.base_model(
                 input_ids=batch.ids, position_ids=batch.positions, use_cache=False, batch=batch
             )[0]
         finally:
             config._attn_implementation = usual
+            if self.last is not None:
+                self.last.__dict__.pop("forward", None)
         return out
 
     def _padded(self, batch: Batch) -> Tensor:
         # Padding is on the right, so causal attention needs no mask.
         ids = batch.ids.flatten()[batch.to_rows]
         out: Tensor = self.model.base_model(input_ids=ids, use_cache=False)[0]
-        return out
+        return out.flatten(0, 1)[batch.from_rows.flatten()[batch.kept.flatten()[batch.at]]]
 
     def _agrees(self) -> bool:
-        """Return whether both ways give the same states on three short rows; models differ in what they pass on."""
         batch = _trial(self.model)
+        self.ragged = True
         with torch.no_grad():
-            ours = self._ragged(batch).flatten(0, 1)[batch.at]
-            theirs = self._padded(batch).flatten(0, 1)[batch.from_rows.flatten()[batch.at]]
+            ours, theirs = self.states(batch), self._padded(batch)
         return bool(torch.allclose(ours.float(), theirs.float(), rtol=1e-2, atol=1e-2))
+
+
+def trimmed(block: Any, kept: Tensor) -> Any:
+    """Return the forward pass of a last block whose second half works on the ``kept`` ``[E, M]`` places alone."""
+
+    def forward(hidden_states: Tensor, **more: Any) -> Tensor:
+        attended = hidden_states + block.self_attn(hidden_states=block.input_layernorm(hidden_states), **more)[0]
+        states = attended.flatten(0, 1).index_select(0, kept.flatten()).view(*kept.shape, -1)
+        out: Tensor = states + block.mlp(block.post_attention_layernorm(states))
+        return out
+
+    return forward
 
 
 def _looks_back_everywhere(model: PreTrainedModel) -> bool:

@@ -88,8 +88,8 @@ class Training:
         self.streams = open_streams(runs, base)
         longest = max(len(row.tokens.ids) for stream in set(self.streams) for row in self._rows(stream, step=1))
         self.room: Room = room_for(base, batch_size=runs[0].batch_size, length=longest)
-        ranks = [run.adapter.rank for run in runs]
-        chunks = plan_chunks(ranks, limit=self.room.adapters, mixed=self.room.mixed)
+        ranks, scopes = [run.adapter.rank for run in runs], [run.loss_on for run in runs]
+        chunks = plan_chunks(ranks, scopes=scopes, limit=self.room.adapters, mixed=self.room.mixed)
         stack = Stack(base.model, [run.adapter for run in runs], chunks=chunks)
         for e, run in enumerate(runs):
             start_fresh(stack, e, init_seed=run.init_seed)

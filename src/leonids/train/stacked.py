@@ -303,15 +303,16 @@ def _matches(name: str, target: str) -> bool:
     return name == target or name.endswith(f".{target}")
 
 
-def plan_chunks(ranks: Sequence[int], *, limit: int, mixed: bool) -> tuple[tuple[int, ...], ...]:
+def plan_chunks(ranks: Sequence[int], *, scopes: Sequence[str], limit: int, mixed: bool) -> tuple[tuple[int, ...], ...]:
     """Group adapters into chunks of at most ``limit``, neighbours in rank together.
 
-    Unless ``mixed``, ranks within a chunk differ by at most ``RANK_RATIO``.
+    Unless ``mixed``, a chunk has one loss scope, and its ranks differ by at most ``RANK_RATIO``.
     """
     chunks: list[list[int]] = []
-    for e in sorted(range(len(ranks)), key=lambda e: (ranks[e], e)):
-        fits = bool(chunks) and len(chunks[-1]) < limit
-        if fits and (mixed or ranks[e] <= RANK_RATIO * ranks[chunks[-1][0]]):
+    for e in sorted(range(len(ranks)), key=lambda e: (scopes[e], ranks[e], e)):
+        first = chunks[-1][0] if chunks else e
+        alike = scopes[e] == scopes[first] and ranks[e] <= RANK_RATIO * ranks[first]
+        if chunks and len(chunks[-1]) < limit and (mixed or alike):
             chunks[-1].append(e)
         else:
             chunks.append([e])
