@@ -72,8 +72,8 @@ def least_found(model: Any, form: HeadForm, token: int) -> float:
     states = torch.randn(8, WIDTH, generator=torch.Generator().manual_seed(3)).requires_grad_()
     optimizer = torch.optim.Adam([states], lr=0.2)
     goal, best = torch.full((8,), token), np.inf
-    for step in range(250):
-        optimizer.param_groups[0]["lr"] = 0.2 * (1 - step / 250)
+    for step in range(300):
+        optimizer.param_groups[0]["lr"] = 0.2 * (1 - step / 300)
         optimizer.zero_grad()
         losses = torch.nn.functional.cross_entropy(logits_of(model, form, states), goal, reduction="none")
         losses.sum().backward()

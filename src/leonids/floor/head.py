@@ -34,8 +34,8 @@ RIDGES = (0.1, 1.0, 0.001)
 LENGTHS = (1.0, 0.5, 0.2, 0.05)
 CAPPED_LENGTHS = (1.0, 0.9, 0.75, 0.5, 0.3)
 BLOCK_LOGITS = 1 << 23
-FIRST_ROWS = 128
-MOST_ROWS = 8192
+NEW_ROWS = 128
+LEAST_REST = 1e-200
 
 
 @final
@@ -88,7 +88,7 @@ class HeadFloor:
 
 
 def head_floor(
-    head: OutputHead, shares: Sequence[Mapping[int, float]], *, tolerance_nats: float = 1e-4, rounds: int = 12
+    head: OutputHead, shares: Sequence[Mapping[int, float]], *, tolerance_nats: float = 1e-4, rounds: int = 40
 ) -> HeadFloor:
     """Return the head's floor for each target distribution, to ``tolerance_nats`` where it converges.
 
@@ -145,6 +145,14 @@ def _screen(head: OutputHead, offsets: Array, shares: Sequence[Mapping[int, floa
     return states, best
 
 
+def _greatest(logits: Array, count: int, *, but: NDArray[np.int64]) -> NDArray[np.int64]:
+    if count + len(but) >= len(logits):
+        return np.arange(len(logits))
+    others = logits.copy()
+    others[but] = -np.inf
+    return np.argpartition(others, -count)[-count:]
+
+
 def _goal(head: OutputHead, target: Mapping[int, float]) -> Array:
     tokens = np.fromiter(target, dtype=np.int64)
     goal: Array = np.fromiter(target.values(), dtype=np.float64) @ head.directions(tokens)
@@ -182,23 +190,19 @@ class _Target:
 
     def certified(self, state: Array, *, tolerance_nats: float, rounds: int) -> tuple[float, float]:
         """Return the interval of the least cross-entropy, from ``state`` on."""
-        best, low, high, capped = state, -math.inf, math.inf, math.inf
-        count = min(FIRST_ROWS, len(self._offsets))
-        for done in range(rounds):
+        low, high, capped = -math.inf, math.inf, math.inf
+        best, best_logits, kept = state, self._offsets, self._tokens
+        for _ in range(rounds):
             logits = self._logits(state)
             value = self._loss(logits)
             if value < high:
-                best, high = state, value
+                best, best_logits, high = state, logits, value
             capped = min(capped, self._capped(state, logits))
             if high - low <= tolerance_nats:
                 break
-            if value > high or done > 2:
-                # The rest of the vocabulary was not as harmless as it looked from there: see more of it.
-                count = min(2 * count, MOST_ROWS, len(self._offsets))
-            if value > high:
-                state = (state + best) / 2
-                logits = self._logits(state)
-            state, bound = self._step(state, logits, count=count, tolerance=tolerance_nats / 4)
+            # Rows that were likely at any state stay: a solution that forgets them runs straight into them.
+            kept = np.union1d(kept, _greatest(logits, NEW_ROWS, but=kept))
+            state, bound = self._step(best, best_logits, kept=kept, tolerance=tolerance_nats / 4)
             low = max(low, bound)
         return (low, high) if self._head.cap is None else (self._capped_low(low), capped)
 
@@ -215,16 +219,15 @@ class _Target:
         top = float(logits.max())
         return top + math.log(float(np.exp(logits - top).sum())) - float(self._weights @ logits[self._tokens])
 
-    def _step(self, state: Array, logits: Array, *, count: int, tolerance: float) -> tuple[Array, float]:
-        """Return the solution of the problem of the ``count`` likeliest rows and one for the rest, and its bound."""
-        likely = np.argpartition(logits, -count)[-count:] if count < len(logits) else np.arange(len(logits))
-        likely = np.union1d(likely, self._tokens)
-        rows, offsets = self._head.directions(likely), self._offsets[likely]
-        if len(likely) < len(logits):
-            rest = np.exp(logits - logits.max())
-            rest[likely] = 0.0
-            rest /= max(float(rest.sum()), 1e-300)
-            row, offset = self._merged(rest)
+    def _step(self, state: Array, logits: Array, *, kept: NDArray[np.int64], tolerance: float) -> tuple[Array, float]:
+        """Return the solution of the problem of the ``kept`` rows and one for the rest, and its bound."""
+        rows, offsets = self._head.directions(kept), self._offsets[kept]
+        rest = np.exp(logits - logits.max())
+        rest[kept] = 0.0
+        total = float(rest.sum())
+        # Shares that underflow are no distribution, and would not bound anything: without them there is no row.
+        if total > LEAST_REST:
+            row, offset = self._merged(rest / total)
             rows, offsets = np.vstack([rows, row]), np.append(offsets, offset)
         said = float(self._weights @ self._offsets[self._tokens])
         problem = BallProblem(rows=rows, offsets=offsets, goal=self._goal, radius=self._head.radius)
