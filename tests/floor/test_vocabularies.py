@@ -24,10 +24,18 @@ EVERY = pytest.mark.parametrize("vocabulary", VOCABULARIES, ids=lambda made: mad
 TOLERANCE_NATS = 1e-9
 
 
-def tree(universe: Universe, tokenizer: Tokenizer) -> dict[tuple[int, ...], dict[int, float]]:
+@pytest.fixture(scope="module")
+def written_down(make_tiny: Maker) -> tuple[Universe, dict[tuple[str, str], float]]:
+    """A tiny universe with three dials, and all its texts with their probabilities."""
+    spec = make_tiny(formats=True, conflict=0.2)
+    universe = Universe(replace(spec, disorder=replace(spec.disorder, noise=Noise(share=0.1, numbers=(0, 3)))))
+    return universe, enumerated(universe)
+
+
+def tree(texts: dict[tuple[str, str], float], tokenizer: Tokenizer) -> dict[tuple[int, ...], dict[int, float]]:
     """The mass of every token after every prefix, over all texts."""
     following: dict[tuple[int, ...], dict[int, float]] = defaultdict(lambda: defaultdict(float))
-    for (prompt, completion), share in enumerated(universe).items():
+    for (prompt, completion), share in texts.items():
         ids = (*tokenizer.encode(prompt)[0], *tokenizer.encode(completion)[0], tokenizer.end_id)
         for i, token in enumerate(ids):
             following[ids[:i]][token] += share
@@ -35,11 +43,11 @@ def tree(universe: Universe, tokenizer: Tokenizer) -> dict[tuple[int, ...], dict
 
 
 @EVERY
-def test_the_floor_of_every_token_equals_brute_force(make_tiny: Maker, vocabulary: Callable[[], Tokenizer]) -> None:
-    spec = make_tiny(formats=True, conflict=0.2)
-    spec = replace(spec, disorder=replace(spec.disorder, noise=Noise(share=0.1, numbers=(0, 3))))
-    universe, tokenizer = Universe(spec), vocabulary()
-    following = tree(universe, tokenizer)
+def test_the_floor_of_every_token_equals_brute_force(
+    written_down: tuple[Universe, dict[tuple[str, str], float]], vocabulary: Callable[[], Tokenizer]
+) -> None:
+    universe, tokenizer = written_down[0], vocabulary()
+    following = tree(written_down[1], tokenizer)
     mass = {prefix: math.fsum(tokens.values()) for prefix, tokens in following.items()}
     assert mass[()] == pytest.approx(1, abs=TOLERANCE_NATS)
     for prefix, tokens in following.items():

@@ -9,12 +9,12 @@ An answer is one choice among the oracle's texts, each with its end token, so no
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Protocol, final
+from typing import Protocol, TypeAlias, final
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
@@ -82,36 +82,51 @@ class OptionTable:
         self.weights = tuple(weights)
         self.mass: dict[tuple[int, ...], float] = defaultdict(float)
         self.going_on: dict[tuple[int, ...], dict[int, float]] = defaultdict(lambda: defaultdict(float))
+        common = 0
+        while len({tokens[common] if common < len(tokens) else None for tokens in self.options}) == 1:
+            if common == len(self.options[0]):
+                break
+            common += 1
+        after = Counter(tokens[common : common + 1] for tokens in self.options)
+        self._common = common
+        self._free = (0.0,) * common
+        self._shown = tuple(
+            bool(tokens[common:]) and after[tokens[common : common + 1]] == 1 for tokens in self.options
+        )
         for tokens, weight in zip(self.options, self.weights, strict=True):
             for i in range(len(tokens) + 1):
                 self.mass[tokens[:i]] += weight
                 if i < len(tokens):
                     self.going_on[tokens[:i]][tokens[i]] += weight
-        self._plain: dict[int, tuple[tuple[float, ...], float]] = {}
 
     def costs(self, option: int, without: tuple[int, ...] = ()) -> tuple[tuple[float, ...], float]:
         """Return the nats of each token of ``option``, and the nats of its ending there (paid by the next token)."""
-        if not without:
-            found = self._plain.get(option)
-            if found is None:
-                found = self._plain[option] = self._costs(option, ())
-            return found
-        return self._costs(option, without)
-
-    def _costs(self, option: int, without: tuple[int, ...]) -> tuple[tuple[float, ...], float]:
         tokens = self.options[option]
-        taken = [(self.options[i], self.weights[i]) for i in without]
         masses = []
+        taken: Sequence[int] = without
         for i in range(len(tokens) + 1):
             prefix = tokens[:i]
-            gone = math.fsum(weight for other, weight in taken if other[:i] == prefix)
+            taken = [other for other in taken if self.options[other][:i] == prefix] if taken else ()
+            gone = math.fsum([self.weights[other] for other in taken]) if taken else 0.0
             masses.append(self.mass[prefix] - gone)
         costs = tuple(max(0.0, math.log(a / b)) for a, b in pairwise(masses))
         return costs, max(0.0, math.log(masses[-1] / self.weights[option]))
 
+    def costs_of(self, emission: Emission) -> tuple[tuple[float, ...], float]:
+        """Return the costs of what was chosen. One token tells most options apart from all others, and pays all."""
+        option = emission.option
+        if emission.without and self._shown[option]:
+            rest = len(self.options[option]) - self._common - 1
+            return (*self._free, emission.nats, *(0.0,) * rest), 0.0
+        return self.costs(option, emission.without)
+
     def goes_on_with(self, option: int, token: int) -> bool:
         """Return whether another option continues ``option``'s tokens with ``token``."""
         return token in self.going_on.get(self.options[option], {})
+
+
+Priced: TypeAlias = tuple[tuple[int, ...], tuple[float, ...], float, OptionTable | None]
+"""A choice's tokens, their nats, what its ending there costs the next token, and its table."""
 
 
 def role_at(offsets: tuple[int, int], roles: Sequence[int]) -> int:
@@ -146,6 +161,7 @@ class TokenFloor:
         self._universe = universe
         self._sites = {at.name: at for at in universe.sites()}
         self._families: set[str] = set()
+        self._plain: dict[tuple[str, int], Priced] = {}
         self._tables: dict[str, OptionTable] = {}
         self._ids = lru_cache(maxsize=100_000)(self._encode_text)
         for index in range(checked_examples):
@@ -183,6 +199,20 @@ class TokenFloor:
             self._tables[at.name] = table
         return table
 
+    def _priced(self, emission: Emission) -> Priced:
+        if emission.site is None:
+            tokens = self._ids(emission.text)[0]
+            return tokens, (0.0,) * len(tokens), 0.0, None
+        key = (emission.site, emission.option)
+        found = self._plain.get(key) if not emission.without else None
+        if found is None:
+            table = self._table(self._sites[emission.site])
+            costs, ends = table.costs_of(emission)
+            found = (table.options[emission.option], costs, ends, table)
+            if not emission.without:
+                self._plain[key] = found
+        return found
+
     def encode(self, example: Example) -> Encoded:
         """Return the example's tokens, roles and floors. Raises ``FloorError`` where the floor is not exact."""
         if example.split in TRANSFER and example.split not in self._families:
@@ -193,18 +223,15 @@ class TokenFloor:
         pending = 0.0
         blocked: tuple[OptionTable, int] | None = None
         for emission in joined_literals(example.trace):
-            tokens = self._ids(emission.text)[0]
-            costs: tuple[float, ...] = (0.0,) * len(tokens)
-            ends = 0.0
-            table = None if emission.site is None else self._table(self._sites[emission.site])
-            if table is not None:
-                costs, ends = table.costs(emission.option, emission.without)
+            tokens, costs, ends, table = self._priced(emission)
             if blocked is not None and blocked[0].goes_on_with(blocked[1], tokens[0]):
                 raise FloorError(
                     f"the token at {emission.text!r} may end one choice or go on with it",
                     rule="R7: what follows a choice must not look like a longer option of it",
                 )
-            floor += [costs[0] + pending, *costs[1:]]
+            floor += costs
+            if pending:
+                floor[len(ids)] += pending
             ids += tokens
             pending, blocked = ends, (table, emission.option) if table is not None and ends > 0 else None
         prompt_tokens = len(ids)

@@ -35,6 +35,8 @@ class Site:
     weights: tuple[float, ...]
     cumulative: tuple[float, ...] = field(init=False, repr=False, compare=False)
     surprisals: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    emissions: tuple[Emission, ...] = field(init=False, repr=False, compare=False)
+    even: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.options or len(self.options) != len(self.weights):
@@ -55,13 +57,49 @@ class Site:
             cumulative.append(running)
         cumulative[-1] = 1.0
         object.__setattr__(self, "cumulative", tuple(cumulative))
-        object.__setattr__(self, "surprisals", tuple(-math.log(w) for w in self.weights))
+        object.__setattr__(self, "even", len(set(self.weights)) == 1)
+        surprisals = tuple(-math.log(w) for w in self.weights)
+        object.__setattr__(self, "surprisals", surprisals)
+        # What a choice among all options emits is the same every time: made once, shared by all derivations.
+        emitted = (Emission(text, self.name, i, (), surprisals[i]) for i, text in enumerate(self.options))
+        object.__setattr__(self, "emissions", tuple(emitted))
 
     def surprisal_nats(self, option: int, without: tuple[int, ...] = ()) -> float:
         """Return -ln P(option) when the options in ``without`` are not on offer."""
         if not without:
             return self.surprisals[option]
-        return self.surprisals[option] + math.log1p(-math.fsum(self.weights[i] for i in without))
+        if self.even:
+            return math.log(len(self.options) - len(without))
+        return self.surprisals[option] + math.log1p(-math.fsum([self.weights[i] for i in without]))
+
+    def emission(self, option: int, without: tuple[int, ...] = ()) -> Emission:
+        """Return what choosing ``option`` emits when the options in ``without`` are not on offer."""
+        if not without:
+            return self.emissions[option]
+        return Emission(self.options[option], self.name, option, without, self.surprisal_nats(option, without))
+
+    def option_at(self, point: float, without: tuple[int, ...] = ()) -> int:
+        """Return the option that a point in [0, 1) falls on; ``without``, in rising order, are skipped."""
+        if without and self.even:
+            option = int(point * (len(self.options) - len(without)))
+            for gone in without:
+                if gone > option:
+                    break
+                option += 1
+            return option
+        if without:
+            weights, cumulative = self.weights, self.cumulative
+            point *= 1.0 - math.fsum([weights[i] for i in without])
+            for gone in without:
+                if gone and cumulative[gone - 1] > point:
+                    break
+                point += weights[gone]
+            option = bisect_right(cumulative, point, 0, len(cumulative) - 1)
+            if option not in without:
+                return option
+            # Rounding ended on the edge of an option that is not on offer: take the nearest that is.
+            return min((i for i in range(len(weights)) if i not in without), key=lambda i: abs(i - option))
+        return bisect_right(self.cumulative, point, 0, len(self.cumulative) - 1)
 
 
 def site(name: str, weighted: dict[str, float]) -> Site:
@@ -91,34 +129,17 @@ class Chance(Protocol):
 class Sample:
     """Draws every choice from a random generator and keeps the derivation."""
 
-    __slots__ = ("_random", "emissions", "latents")
+    __slots__ = ("_point", "emissions", "latents")
 
     def __init__(self, generator: random.Random) -> None:
-        self._random = generator
+        self._point = generator.random
         self.emissions: list[Emission] = []
         self.latents: list[tuple[str, int]] = []
 
-    def _draw(self, at: Site, without: tuple[int, ...]) -> int:
-        point = self._random.random()
-        if not without:
-            return bisect_right(at.cumulative, point, 0, len(at.options) - 1)
-        point *= 1.0 - math.fsum(at.weights[i] for i in without)
-        last = -1
-        for option, weight in enumerate(at.weights):
-            if option in without:
-                continue
-            last = option
-            point -= weight
-            if point < 0:
-                break
-        return last
-
     def choose(self, at: Site, without: tuple[int, ...] = ()) -> int:
         """Draw an option by its weight and record it."""
-        option = self._draw(at, without)
-        self.emissions.append(
-            Emission(at.options[option], at.name, option, without, at.surprisal_nats(option, without))
-        )
+        option = at.option_at(self._point(), without)
+        self.emissions.append(at.emission(option, without))
         return option
 
     def lit(self, text: str) -> None:
@@ -127,7 +148,7 @@ class Sample:
 
     def latent(self, at: Site) -> int:
         """Draw an option that leaves no text of its own."""
-        option = self._draw(at, ())
+        option = at.option_at(self._point())
         self.latents.append((at.name, option))
         return option
 
@@ -214,9 +235,7 @@ class Reading:
         option = self._choices[self._position]
         self._position += 1
         self.cursor += len(at.options[option])
-        self.emissions.append(
-            Emission(at.options[option], at.name, option, without, at.surprisal_nats(option, without))
-        )
+        self.emissions.append(at.emission(option, without))
         return option
 
     def lit(self, text: str) -> None:

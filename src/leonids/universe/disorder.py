@@ -124,11 +124,14 @@ class Answers:
         entries = list(permutations(value.entries))[order]
         return Record(entries, fixed=False)
 
-    def dictionary(self, task: Task, *, run: int = 0) -> Mapping[str, float]:
-        """Return P(answer text | prompt), equal texts added up. Sums to 1."""
+    def dictionary(self, task: Task, *, run: int = 0, written: Written | None = None) -> Mapping[str, float]:
+        """Return P(answer text | prompt), equal texts added up. Sums to 1.
+
+        ``written`` is one of the answers, where it is at hand: without dials it is the only one.
+        """
         if self._settled:
-            return {answer_text(self.value(task, run=run), self.formats[0]): 1.0}
+            return {written.text if written else answer_text(self.value(task, run=run), self.formats[0]): 1.0}
         shares: dict[str, float] = {}
-        for written, replay in enumerate_all(lambda chance: self.write(chance, task, run=run)):
-            shares[written.text] = shares.get(written.text, 0.0) + math.exp(-replay.nats)
+        for answer, replay in enumerate_all(lambda chance: self.write(chance, task, run=run)):
+            shares[answer.text] = shares.get(answer.text, 0.0) + math.exp(-replay.nats)
         return shares

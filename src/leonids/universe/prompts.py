@@ -1,5 +1,6 @@
 """The program of a prompt: items with what is stated of them, and a pipeline of steps, choice by choice."""
 
+from bisect import insort
 from typing import final
 
 from leonids.errors import SpecError
@@ -52,23 +53,23 @@ class Prompts:
         steps = (at.site for at in (*self.pipelines.sites.values(), *self.pipelines.branches.values()))
         return (self._name_site, *self._value_sites, *self._more_sites.values(), *steps)
 
-    def _item(self, chance: Chance, taken: tuple[int, ...]) -> tuple[int, Item]:
-        name = chance.choose(self._name_site, tuple(sorted(taken)))
+    def _item(self, chance: Chance, taken: list[int]) -> Item:
+        """Draw an item whose name is not ``taken``, and add it to these, which are kept in rising order."""
+        name = chance.choose(self._name_site, tuple(taken))
+        insort(taken, name)
         values: list[str | int] = [""] * len(self._things.stated)
         for (position, stated), at in zip(self._value_columns, self._value_sites, strict=True):
             option = chance.choose(at)
             values[position] = option + stated.numbers[0] if stated.numbers else stated.values[option]
-        return name, Item(self._things.names[name], tuple(values))
+        return Item(self._things.names[name], tuple(values))
 
     def draw_items(self, chance: Chance) -> tuple[Item, ...]:
         """Run the program of the item list."""
         chance.lit(self._layout.intro)
         items: list[Item] = []
-        taken: tuple[int, ...] = ()
+        taken: list[int] = []
         while True:
-            name, item = self._item(chance, taken)
-            taken += (name,)
-            items.append(item)
+            items.append(self._item(chance, taken))
             at = self._more_sites[len(items)]
             if at.options[chance.choose(at)] == self._layout.last:
                 return tuple(items)

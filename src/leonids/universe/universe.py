@@ -167,7 +167,7 @@ class Universe:
             answer=answer_json(answer.value),
             spans=spans_of(prompt, answer_pieces(answer.value, answer.format)),
             trace=trace,
-            answers=answers.dictionary(task, run=seed),
+            answers=answers.dictionary(task, run=seed, written=answer),
             meaning=meaning,
             tags={
                 "skill": task.steps[-1].skill.name,
