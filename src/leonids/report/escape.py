@@ -25,6 +25,19 @@ def visible(text: str, *, most: int | None = None) -> str:
     return shown if most is None or len(shown) <= most else shown[: most - 1] + "…"
 
 
+def visible_lines(text: str) -> str:
+    r"""Return ``text`` line by line as ``visible`` does, its spaces, tabs and line ends kept.
+
+    >>> print(visible_lines("# a\n\u202e  b"))
+    # a
+    \u202e  b
+    """
+    return "".join(
+        _escaped(char) if char not in "\t\n" and unicodedata.category(char) in UNSEEN else char
+        for char in text.replace("\r\n", "\n")
+    )
+
+
 def _escaped(char: str) -> str:
     code = ord(char)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -50,9 +50,10 @@ PAGES: tuple[tuple[str, str, str, Page], ...] = (
 class Pulse:
     """Looks at the folder's sizes, has its reviews read, and wakes whoever waits for a change."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, ending: Callable[[], bool]) -> None:
         self._shelf = shelf
         self._changed = asyncio.Event()
+        self.ending = ending
         self.version = shelf.version()
         self.streams = 0
         self._reading: asyncio.Task[None] | None = None
@@ -63,7 +64,7 @@ class Pulse:
             now = self._shelf.version()
             if self._shelf.behind and (self._reading is None or self._reading.done()):
                 self._reading = asyncio.create_task(run_in_threadpool(self._shelf.read))
-            if now != self.version:
+            if now != self.version or self.ending():
                 self.version = now
                 changed, self._changed = self._changed, asyncio.Event()
                 changed.set()
@@ -71,21 +72,22 @@ class Pulse:
 
     async def after(self, seen: str) -> str:
         """Return the version as soon as it is not ``seen``; the same one after ``HEARTBEAT_S``."""
-        if str(self.version) == seen:
+        changed = self._changed
+        if str(self._shelf.version()) == seen:
             try:
-                await asyncio.wait_for(self._changed.wait(), HEARTBEAT_S)
+                await asyncio.wait_for(changed.wait(), HEARTBEAT_S)
             except TimeoutError:
                 return seen
-        return str(self.version)
+        return str(self._shelf.version())
 
 
 @final
 class Site:
-    """The pages of one folder."""
+    """The pages of one folder. Streams end as soon as ``ending`` says so: a server waits for its last answer."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, *, ending: Callable[[], bool]) -> None:
         self._shelf = shelf
-        self._pulse = Pulse(shelf)
+        self._pulse = Pulse(shelf, ending)
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -174,7 +176,7 @@ class Site:
         self._pulse.streams += 1
         try:
             yield "retry: 500\n\n"
-            while True:
+            while not self._pulse.ending():
                 now = await self._pulse.after(seen)
                 yield ": still here\n\n" if now == seen else f"id: {now}\nevent: moved\ndata: {json.dumps(now)}\n\n"
                 seen = now

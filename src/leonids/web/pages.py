@@ -13,6 +13,7 @@ from leonids.ledger.registered import registered
 from leonids.report.blocks import filled
 from leonids.report.claimed import claimed, consequence, found, measured, word_of
 from leonids.report.document import FIGURES, REPORT
+from leonids.report.escape import visible_lines
 from leonids.report.explain import lines
 from leonids.report.findings import Findings
 from leonids.report.html import rendered
@@ -75,7 +76,7 @@ def shown(shelf: Shelf, findings: Findings, name: str, asked: Asked) -> Shown:
 
 def document(text: str, *, images: Mapping[str, bytes] | None = None) -> str:
     """Return Markdown of the report's own as markup; raw HTML in it stays text."""
-    return rendered(text, images=images or {})
+    return rendered(visible_lines(text), images=images or {})
 
 
 def section(shelf: Shelf, name: str) -> str:

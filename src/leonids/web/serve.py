@@ -75,9 +75,10 @@ def make_server(out: Path, *, bound: socket.socket) -> tuple[uvicorn.Server, str
     shelf = Shelf(out)
     host, port = bound.getsockname()[:2]
     door = Door(key_of(cache_folder()), scope=str(out.resolve()))
-    gate = Gate(Site(shelf).application(), door, names_of(host, port))
+    servers: list[uvicorn.Server] = []
+    site = Site(shelf, ending=lambda: any(server.should_exit for server in servers))
     config = uvicorn.Config(
-        gate,
+        Gate(site.application(), door, names_of(host, port)),
         access_log=False,
         log_level="error",
         server_header=False,
@@ -90,7 +91,8 @@ def make_server(out: Path, *, bound: socket.socket) -> tuple[uvicorn.Server, str
         h11_max_incomplete_event_size=16 * 1024,
     )
     written = f"[{host}]" if ":" in host else host
-    return uvicorn.Server(config), f"http://{written}:{port}/?token={door.token}"
+    servers.append(uvicorn.Server(config))
+    return servers[0], f"http://{written}:{port}/?token={door.token}"
 
 
 def serve(out: Path, *, host: str = LOOPBACK, port: int | None = None) -> None:

@@ -49,8 +49,9 @@ follow({
   say: (words) => {
     if (state.textContent !== words) state.textContent = words;
   },
-  moved: () => {
+  moved: (version) => {
     for (const chart of charts) chart.refresh();
     refresh();
+    document.body.dataset.drawn = version;
   },
 });
