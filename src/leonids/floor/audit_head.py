@@ -1,5 +1,6 @@
 """The tokens of a data set's answers that a base's frozen head cannot say."""
 
+import math
 from collections.abc import Sequence
 
 from tokenizers import Tokenizer
@@ -54,8 +55,9 @@ def _hard(
         AuditFinding(
             "cannot be learnt",
             "bound",
-            f"{_names(tokenizer, [token])} ({count:,} times) never below {low:.4f} nats while the head is frozen "
-            f"(the truth lies between {low:.4f} and {high:.4f}): {WAY_OUT}",
+            # Rounded outwards, so that the printed interval holds what the certified one holds.
+            f"{_names(tokenizer, [token])} ({count:,} times): its least loss while the head is frozen lies between "
+            f"{math.floor(low * 1e4) / 1e4:.4f} and {math.ceil(high * 1e4) / 1e4:.4f} nats: {WAY_OUT}",
             {"token": _names(tokenizer, [token]), "id": token, "low": low, "high": high, "count": count},
         )
         for (low, high, token), count in zip(hard, counts, strict=True)
