@@ -1,0 +1,93 @@
+"""What the engine's benchmarks share: runs to time, the machine in words, ratios with their spread."""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from leonids.spec import AdapterSpec, RunSpec, load_universe
+
+PACKAGES = ("torch", "transformers", "peft", "trl")
+
+
+def run_spec(name: str, *, base: str, rank: int, steps: int, **more: Any) -> RunSpec:
+    """Return a run of the universe ``consistent`` without reviews: training alone is timed."""
+    settings: dict[str, Any] = {"batch_size": 16, "lr": 1e-3, "reviews": (), "checkpoint_every": steps}
+    return RunSpec(
+        run=name,
+        arm=name,
+        universe=load_universe("consistent"),
+        base=base,
+        adapter=AdapterSpec(rank=rank, alpha_rule="equal"),
+        steps=steps,
+        **{**settings, **more},
+    )
+
+
+def start_worker(runs: Sequence[RunSpec], out: Path, *, backend: str, threads: int) -> subprocess.Popen[bytes]:
+    """Start a worker process on a pass."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "pass.json"
+    body = {
+        "backend": backend,
+        "out": str(out),
+        "threads": threads,
+        "runs": [run.model_dump(mode="json") for run in runs],
+    }
+    path.write_text(json.dumps(body), encoding="utf-8")
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "leonids.train.worker", str(path)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def finish(workers: Sequence[subprocess.Popen[bytes]]) -> float:
+    """Wait for workers and return the largest resident set of any child so far, in MB."""
+    for worker in workers:
+        _, said = worker.communicate()
+        if worker.returncode:
+            raise SystemExit(said.decode()[-2000:])
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def step_seconds(out: Path, run: str, *, skip: int) -> float:
+    """Return the mean seconds of a run's steps after the first ``skip``, which warm caches."""
+    lines = [json.loads(line) for line in (out / run / "steps.jsonl").read_text("utf-8").splitlines()]
+    walls = [line["wall_s"] for line in lines if line.get("kind") == "step"]
+    return statistics.fmean(walls[skip:])
+
+
+def report(script: str, ratios: Sequence[float], *, promise: str, at_least: float, aim: float, **more: Any) -> None:
+    """Print the median ratio with its spread, and write it beside the script with the machine and versions."""
+    result = {
+        "promise": promise,
+        "at_least": at_least,
+        "aim": aim,
+        "ratio": round(statistics.median(ratios), 3),
+        "spread": [round(min(ratios), 3), round(max(ratios), 3)],
+        "repeats": len(ratios),
+        **more,
+        "machine": f"{_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
+    Path(script).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=1))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
