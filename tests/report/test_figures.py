@@ -21,6 +21,10 @@ EVERY_PREDICATE = """
       - {id: Q5, says: so, measure: {metric: match, arm: plain, final: true}, expect: {order: [mixed, plain]}}
       - {id: Q6, says: so, measure: {metric: match, split: test, arm: plain, final: true}, expect: {above: 1%}}
       - {id: Q7, says: so, measure: {metric: loss, arm: plain, final: true}, expect: {below: 9}}
+      - id: Q8
+        says: so
+        measure: {metric: loss, arm: plain, over: [30%, 100%]}
+        expect: {within: {of: before, at: [30%, 100%], low: [0, 0], high: [9, 9], runs: 5}}
 """
 
 
@@ -89,4 +93,4 @@ def test_every_predicate_has_its_panel_before_and_after_its_data(planted, plante
         assert used == {row.name for row in PREDICATES}
         sheets = predicted(gather(folder))
         assert len(sheets) == 2
-        assert all(f"Q{number} " in sheets[0].alt + sheets[1].alt for number in range(1, 8))
+        assert all(f"Q{number} " in sheets[0].alt + sheets[1].alt for number in range(1, 9))

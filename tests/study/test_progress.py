@@ -23,7 +23,7 @@ def run(plan: Plan) -> RunSpec:
 def step_line(number: int) -> str:
     metrics = {"loss": {"copied": [6.0, 3], "end": [2.0, 1]}, "floor": {"copied": [1.5, 3], "end": [0.5, 1]}}
     line = {"kind": "step", "step": number, "wall_s": 0.5, "examples": 4, "metrics": metrics}
-    return json.dumps(line) + "\n"
+    return json.dumps(line, separators=(",", ":")) + "\n"
 
 
 def steps_file(out: Path, run: RunSpec) -> Path:
