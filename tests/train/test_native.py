@@ -214,6 +214,18 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
     assert not list(tmp_path.glob("*/checkpoints/.checkpoint-*"))
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+def test_a_batch_that_memory_does_not_hold_is_one_clear_line(
+    run_spec: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(_: native.Training) -> None:
+        raise error
+
+    monkeypatch.setattr(native.Training, "_step", full)
+    with pytest.raises(UsageError, match="2 adapters at batch size 4"):
+        NATIVE.fit(pair(run_spec), out=tmp_path, resume=False)
+
+
 def test_runs_of_one_universe_and_seed_are_paired_in_the_manifest(finished: Path) -> None:
     manifest = json.loads((finished / "a" / "manifest.json").read_text())
     assert manifest["paired_with"] == ["b"]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from leonids.digest import Json
+from leonids.errors import UsageError
 from leonids.ledger.chain import Ledger
 from leonids.ledger.runs import RunWriter, run_state
 from leonids.ledger.streams import StreamHead
@@ -56,6 +57,22 @@ def deterministic() -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
 
 
+@contextmanager
+def enough_memory(runs: Sequence[RunSpec]) -> Iterator[None]:
+    """Turn an exhausted memory into one line that says what would help."""
+    try:
+        yield
+    except RuntimeError as error:
+        # A GPU's error is a class of its own; a CPU's allocator has only words.
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise UsageError(
+            f"the memory does not hold {len(runs)} adapters at batch size {runs[0].batch_size}",
+            rule="what was written before is intact",
+            way_out="train fewer runs in a pass, or with a smaller batch, rank or dtype; then resume",
+        ) from error
+
+
 @final
 class Native:
     """Trains the runs of a pass as one stack."""
@@ -65,7 +82,7 @@ class Native:
         check_pass(runs)
         if resume and all(run_state(Ledger.open(out).entries(), run.run) == "finished" for run in runs):
             return
-        with ExitStack() as opened, stop_requests() as stop, deterministic():
+        with ExitStack() as opened, stop_requests() as stop, deterministic(), enough_memory(runs):
             Training(runs, out=out, resume=resume, opened=opened).train(stop)
 
 
