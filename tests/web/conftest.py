@@ -74,9 +74,10 @@ class Client:
         return self
 
     def settled(self) -> "Client":
-        """Wait until the reviews have been read."""
+        """Wait until reviews and training streams have been read."""
         for _ in range(600):
-            if not self.ask("/version").json["version"].endswith("-0"):
+            read = not self.ask("/version").json["version"].endswith("-0")
+            if read and "being read" not in self.ask("/arms").text:
                 return self
             time.sleep(0.05)
         raise AssertionError("the reviews were never read")

@@ -124,6 +124,7 @@ class Site:
 
     def _warm(self) -> None:
         chart_named("train")(self._shelf, self._shelf.findings(), Asked())
+        self._shelf.warm = True
 
     def _page(self, template: str, title: str, gather: Page) -> Callable[[Request], Response]:
         def page(request: Request) -> Response:

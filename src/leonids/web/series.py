@@ -48,18 +48,18 @@ def _pattern(metric: str) -> re.Pattern[bytes]:
 
 
 def _number(text: bytes) -> float:
-    # What is not finite is a text in the stream; a role that a line lacks counts nothing.
-    return float(text.strip(b'"')) if text else 0.0
+    # What is not finite is a text in the stream.
+    return float(text.strip(b'"'))
 
 
 def _rows(pattern: re.Pattern[bytes], lines: Sequence[bytes]) -> Floats:
-    """Return the numbers of each line, [lines, groups]; a line without a match has zeros."""
+    """Return the numbers of each line, [lines, groups]; what a line lacks is zero."""
     width = pattern.groups
     rows: list[tuple[bytes, ...]] = []
     for line in lines:
         found = pattern.search(line)
         rows.append((b"",) * width if found is None else found.groups(b""))
-    flat = [_number(text) for row in rows for text in row]
+    flat = [_number(text) if text else 0.0 for row in rows for text in row]
     return np.array(flat, dtype=np.float64).reshape(len(lines), width)
 
 

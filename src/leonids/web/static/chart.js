@@ -161,6 +161,7 @@ export function upgrade(figure) {
   function draw(data) {
     const next = JSON.stringify([data.lines.map((line) => line.label), data.x_label, data.y_label, dark.matches]);
     figure.dataset.points = String(data.lines.reduce((n, line) => n + line.x.length, 0));
+    figure.dataset.last = String(data.lines.reduce((x, line) => Math.max(x, line.x.at(-1) ?? 0), 0));
     caption.textContent = data.caption;
     if (!data.lines.length) return;
     holder.setAttribute("aria-label", `${data.title}. Arrow keys read it out; its table is below.`);
