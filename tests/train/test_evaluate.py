@@ -93,3 +93,22 @@ def test_generation_ignores_the_bases_own_penalties(trained: Training) -> None:
         assert generate(trained.engine, chunk, held.rows) == plain
     finally:
         config.repetition_penalty, config.do_sample, config.temperature = 1.0, False, 1.0
+
+
+def test_a_bfloat16_base_is_reviewed_in_float32_and_keeps_its_bits(run_spec: MakeRun, tmp_path: Path) -> None:
+    runs = [run_spec("a", dtype="bfloat16", steps=4, reviews=(0, 4), review_examples=40, checkpoint_every=4)]
+    with ExitStack() as opened, deterministic():
+        training = Training(runs, out=tmp_path, resume=False, opened=opened)
+        model = training.engine.base.model
+        before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        for _ in range(4):
+            training._step()
+        chunk, streams, held = parts(training, 40)
+        (lines,) = evaluate.review(training.engine, chunk, streams, held, step=4)
+        assert model.dtype == torch.bfloat16
+        assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
+        assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())
+    assert lines[-1]["audit"]["exact_arithmetic"]
+    assert lines[-1]["audit"]["disagreements"] == 0
+    assert training.stack.chunks[0].params.dtype == torch.float32

@@ -1,6 +1,7 @@
 """Base models made ready for training: frozen weights, tokenizer, head, digest."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -14,7 +15,7 @@ from leonids.errors import BaseError
 from leonids.floor.base_files import base_digest, find_base, read_facts, read_tokenizer
 from leonids.train.fetch import get_base
 
-__all__ = ["DTYPES", "Base", "get_base", "load_base", "output_layer", "pick_device", "pick_dtype"]
+__all__ = ["DTYPES", "Base", "get_base", "in_float32", "load_base", "output_layer", "pick_device", "pick_dtype"]
 
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -22,6 +23,9 @@ DTYPES: Mapping[str, torch.dtype] = {
     "float64": torch.float64,
 }
 """The dtypes of a frozen base. float16 is not among them: its gradient scaler lets one adapter skip another's step."""
+
+CPU_ROOM = 8 << 30
+"""Bytes that weights in float32 may take on a CPU while a review computes in it."""
 
 NARROW_PARAMETERS = 20_000_000
 """Bases below this size stay in float32 on a CPU: their products are too small to gain from bfloat16."""
@@ -119,6 +123,31 @@ def pick_dtype(dtype: str, *, folder: Path, device: torch.device) -> torch.dtype
             way_out="use bfloat16 in place of float16",
         )
     return DTYPES[dtype]
+
+
+@contextmanager
+def in_float32(base: Base) -> Iterator[bool]:
+    """Let a bfloat16 base compute in float32 for a while, where memory holds it; yield whether it does.
+
+    In bfloat16 the order of a sum decides close calls between tokens: one pass over an answer and its generation
+    then disagree on several answers in a hundred. bfloat16 widens to float32 and back without loss.
+    """
+    narrow = [p for p in base.model.parameters() if p.dtype == torch.bfloat16]
+    wide = bool(narrow) and _fits(base.device, 4 * sum(p.numel() for p in narrow))
+    # Buffers keep their own dtype: rotary frequencies are float32 and would lose digits on the way back.
+    for parameter in narrow if wide else ():
+        parameter.data = parameter.data.float()
+    try:
+        yield wide or not narrow
+    finally:
+        for parameter in narrow if wide else ():
+            parameter.data = parameter.data.bfloat16()
+
+
+def _fits(device: torch.device, size: int) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.mem_get_info(device)[0] > 2 * size)
+    return size < CPU_ROOM
 
 
 def output_layer(model: PreTrainedModel) -> nn.Linear:

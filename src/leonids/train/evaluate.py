@@ -17,7 +17,7 @@ from transformers import GenerationConfig
 from leonids.digest import Json, canonical_json
 from leonids.records import LossScope
 from leonids.stats.intervals import Interval, binomial_interval
-from leonids.train.bases import Base
+from leonids.train.bases import Base, in_float32
 from leonids.train.batches import by_length, collate
 from leonids.train.bodies import Body
 from leonids.train.data import Row, Stream
@@ -200,10 +200,11 @@ def review(
     engine: Engine, chunk: Chunk | None, streams: Sequence[Stream], held: HeldOut, *, step: int
 ) -> list[list[dict[str, Any]]]:
     """Return the review lines of each adapter of a chunk on ``held``."""
-    found = teacher_forced(engine, chunk, held)
-    answers = generate(engine, chunk, [rows[:AUDITED] for rows in held.rows])
+    with in_float32(engine.base) as wide:
+        found = teacher_forced(engine, chunk, held)
+        answers = generate(engine, chunk, [rows[:AUDITED] for rows in held.rows])
     lines: list[list[dict[str, Any]]] = []
     for stream, own, given in zip(streams, found, answers, strict=True):
-        audited = audit(engine, stream, own[: len(given)], given)
+        audited = {**audit(engine, stream, own[: len(given)], given), "exact_arithmetic": wide}
         lines.append(review_lines(own, audited, step=step, split=held.split))
     return lines

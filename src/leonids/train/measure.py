@@ -9,7 +9,7 @@ from leonids.errors import BaseError
 from leonids.records import ANSWER_ROLES
 from leonids.spec import AdapterSpec
 from leonids.train.adapters import CONFIG, load_into, read_adapter
-from leonids.train.bases import load_base
+from leonids.train.bases import in_float32, load_base
 from leonids.train.bodies import Body
 from leonids.train.data import Stream
 from leonids.train.evaluate import Engine, held_out, teacher_forced
@@ -58,7 +58,9 @@ def measure(adapter: Path, universe: UniverseSpec, *, split: str, n: int, base: 
     longest = max(len(stream.row(split, index).tokens.ids) for index in range(min(n, 64)))
     room = room_for(loaded, batch_size=1, length=longest)
     engine = Engine(loaded, body, head, stack, room.forward_tokens)
-    found = teacher_forced(engine, stack.chunks[0], held_out([stream], ["answer"], split=split, first=0, n=n))[0]
+    held = held_out([stream], ["answer"], split=split, first=0, n=n)
+    with in_float32(loaded):
+        (found,) = teacher_forced(engine, stack.chunks[0], held)
     totals = add_totals([one.totals for one in found])
     count = sum(totals["loss"][role][1] for role in ANSWER_ROLES if role in totals["loss"])
     loss, floor = (sum(totals[m][role][0] for role in ANSWER_ROLES if role in totals[m]) for m in ("loss", "floor"))

@@ -20,6 +20,9 @@ from leonids.spec import AdapterSpec
 EXACT_DTYPES = (torch.float32, torch.float64)
 """Dtypes in which ``W + s B A`` may be written down: in bfloat16 a small B A would vanish in W's rounding."""
 
+KEPT_BYTES, KEPT_ITEM = 1 << 29, 4
+"""Written-down weights of a chunk are kept between forward passes while they take no more bytes than this."""
+
 RANK_RATIO = 4
 """Adapters whose ranks differ more do not share a chunk of small products: the padding would cost too much."""
 
@@ -103,6 +106,7 @@ class StackedLoRALinear(nn.Module):
         self.leaves: list[tuple[Tensor, Tensor]] = []
         self.scales: list[Tensor] = []
         self.dropouts: list[float] = []
+        self.keeps = False
         self.kept: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -133,7 +137,7 @@ class StackedLoRALinear(nn.Module):
 
     def _written_down(self, rows: Tensor, a: Tensor, b: Tensor, *, scale: Tensor) -> Tensor:
         weight = self._weight(a, b, scale=scale) if self.kept is None else self.kept
-        if self.switch.keep and not torch.is_grad_enabled():
+        if self.switch.keep and self.keeps and not torch.is_grad_enabled():
             self.kept = weight
         bias: Tensor | None = self.base.bias
         if bias is None:
@@ -181,6 +185,10 @@ class Stack:
         self.switch = Switch()
         self.layers = {name: _swap(model, name, self.switch) for name in target_names(model, specs[0].targets)}
         self.chunks = tuple(self._build(tuple(members)) for members in chunks)
+        numbers = sum(layer.base.weight.numel() for layer in self.layers.values())
+        most = max(len(chunk.members) for chunk in self.chunks)
+        for layer in self.layers.values():
+            layer.keeps = most * numbers * KEPT_ITEM <= KEPT_BYTES
         self.home = {e: (chunk, slot) for chunk in self.chunks for slot, e in enumerate(chunk.members)}
 
     def _build(self, members: tuple[int, ...]) -> Chunk:
