@@ -22,8 +22,7 @@ def filled(blocks: Mapping[str, str], *, into: str, name: str) -> str:
     ``name`` is the file's name for messages. Raises ``OutputError`` for markers that are broken: nothing is
     guessed, so nothing that a person wrote can be lost.
     """
-    # A lone carriage return at the end would become a Windows line end with whatever follows it.
-    newline = "\r\n" if "\r\n" in into or into.endswith("\r") else "\n"
+    newline = _newline(into)
     out: list[str] = []
     open_block = ""
     seen: set[str] = set()
@@ -45,6 +44,13 @@ def filled(blocks: Mapping[str, str], *, into: str, name: str) -> str:
     if open_block:
         _broken(f"{name} ends inside the block {open_block!r}", way_out=f"add <!-- leonids:end {open_block} -->")
     return "".join(out) + _added([block for block in blocks if block not in seen], blocks, after=out, newline=newline)
+
+
+def _newline(text: str) -> str:
+    """Return the line end of the first line: it stays what it is, whatever is added after it."""
+    first, _, _ = text.partition("\n")
+    # A lone carriage return at the end becomes a Windows line end with whatever follows it.
+    return "\r\n" if first.endswith("\r") else "\n"
 
 
 def _marker(line: str, place: str) -> tuple[str, str] | None:
