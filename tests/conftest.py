@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,6 +31,10 @@ from leonids.universe.blueprint import (
 # every time, so that a red run means the change under test.
 settings.register_profile("leonids", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("leonids")
+
+# A shell's background job ignores SIGINT, and so would every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def tiny_universe(*, formats: bool = False, conflict: float | None = None) -> UniverseSpec:
