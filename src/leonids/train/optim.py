@@ -14,7 +14,7 @@ from leonids.train.stacked import Stack
 def lr_at(spec: RunSpec, done: int) -> float:
     """Return the learning rate of the step after ``done`` steps, as Hugging Face's schedules define it.
 
-    >>> spec = RunSpec(run="r", arm="a", universe={}, base="nano", steps=10, lr=1.0, warmup_steps=2)
+    >>> spec = RunSpec.model_construct(steps=10, lr=1.0, warmup_steps=2)
     >>> [lr_at(spec, done) for done in (0, 1, 2, 6)]
     [0.0, 0.5, 1.0, 0.5]
     """
