@@ -128,7 +128,7 @@ def test_a_wrong_study_is_one_line_that_names_the_place(
 
 
 def test_an_unknown_skill_is_named_with_those_there_are(said: Said, tmp_path: Path) -> None:
-    shipped = Path(cli.__file__).parent / "universe" / "shipped" / "consistent.yaml"
+    shipped = Path(cli.__file__).parents[1] / "universe" / "shipped" / "consistent.yaml"
     text = shipped.read_text()
     assert "filter" in text
     path = tmp_path / "mine.yaml"

@@ -1,0 +1,5 @@
+"""``python -m leonids.cli`` is ``leonids``."""
+
+from leonids.cli import main
+
+main()

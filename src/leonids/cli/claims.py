@@ -1,0 +1,95 @@
+"""Commands on what was predicted: register, lint, judge, verify."""
+
+from typing import Annotated
+
+import typer
+
+from leonids.cli.common import Folder, Json, Out, Study, app, put, say, show
+from leonids.errors import UsageError
+
+GATE = {"refuted": 10, "inconclusive": 11, "not_due": 12, "void": 13}
+
+
+def _share(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise UsageError(f"--at is {text!r}", rule="it is a share of the run such as 30% or 0.3")
+    return share
+
+
+@app.command()
+def register(study: Study, out: Out) -> None:
+    """Lock a study's predictions without running it."""
+    from leonids.spec import find_study, load_study
+    from leonids.study.conduct import register as lock
+    from leonids.study.plan import Choices, make_plan
+
+    path = find_study(study)
+    ledger = lock(make_plan(load_study(path), Choices(), beside=path.parent), out)
+    typer.echo(f"{ledger.head().count} {ledger.head().sha256}")
+
+
+@app.command()
+def lint(reference: Annotated[str, typer.Argument(help="A study or a universe.")], as_json: Json = False) -> None:
+    """Say what is wrong with a study or a universe."""
+    from leonids.report.linting import lint_reference
+
+    findings = lint_reference(reference)
+    said = [str(finding) for finding in findings] or ["nothing found"]
+    show([finding.to_json() for finding in findings], said, as_json=as_json)
+    if any(finding.refuses for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def judge(
+    folder: Folder,
+    at: Annotated[str | None, typer.Option(help="The progress to judge at, such as 30%.")] = None,
+    gate: Annotated[bool, typer.Option("--gate", help="Exit 10-13 for the worst verdict.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Judge a folder's predictions; write nothing.
+
+    With --gate: 10 refuted, 11 inconclusive, 12 not due, 13 void, the first of them that occurs.
+    """
+    from leonids.report.tables import print_verdicts
+    from leonids.study.conduct import judge_folder, verdict_json
+    from leonids.study.folder import StudyFolder
+
+    study = StudyFolder.open(folder)
+    share = _share(at)
+    verdicts = judge_folder(study, at=share if share is not None else (None if study.closed else study.progress_frac))
+    if as_json:
+        put([verdict_json(verdict) for verdict in verdicts])
+    else:
+        print_verdicts(verdicts, predictions=study.study.predictions)
+    if gate:
+        codes = [GATE[verdict.word] for verdict in verdicts if verdict.word in GATE]
+        raise typer.Exit(min(codes, default=0))
+
+
+@app.command()
+def verify(
+    folder: Folder,
+    rederive: Annotated[bool, typer.Option("--rederive", help="Judge again and compare every byte.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="First remove a last ledger line cut by a crash.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check that a folder is what was written, and say what that proves; exit 3 where something is broken."""
+    from dataclasses import asdict
+
+    from leonids.report.checking import check, mend
+
+    if repair:
+        say(mend(folder))
+    report, problems = check(folder, rederive=rederive)
+    show(asdict(report) | {"problems": problems}, report.lines(), as_json=as_json)
+    if rederive and not report.problems and not as_json:
+        typer.echo("\n".join(f"BROKEN   {p}" for p in problems) or "checked  each verdict follows from the files")
+    if problems:
+        raise typer.Exit(3)

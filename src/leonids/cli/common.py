@@ -1,0 +1,46 @@
+"""What the commands share: the application itself, options of several commands, and the two ways to speak."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="leonids",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for everything that is written.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Study = Annotated[str, typer.Argument(help="A shipped study's name, or a study.yaml.")]
+UniverseName = Annotated[str, typer.Argument(help="A shipped universe's name, or a YAML file.")]
+Folder = Annotated[Path, typer.Argument(help="A study's output folder.")]
+
+
+def say(text: str) -> None:
+    """Print a message to stderr."""
+    typer.echo(text, err=True)
+
+
+def put(value: Any) -> None:
+    """Print JSON to stdout."""
+    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def show(found: Any, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print what was found as JSON, or as lines."""
+    typer.echo(json.dumps(found, ensure_ascii=False, allow_nan=False) if as_json else "\n".join(lines))
+
+
+def quiet() -> None:
+    """Keep libraries' bars and advice out of this process's messages; what they raise still comes out."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
