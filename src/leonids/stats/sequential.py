@@ -6,7 +6,7 @@ prediction that is not due yet shows. A verdict uses the exact interval of its r
 
 import math
 
-from scipy import optimize, special
+from scipy import special
 
 from leonids.stats.intervals import Absent, Bounds, Interval
 
@@ -22,6 +22,8 @@ def share_sequence(successes: int, n: int, *, level: float) -> Bounds:
     """
     if n < 1:
         return Absent("nothing was measured", 0)
+    from scipy import optimize  # noqa: PLC0415 - a third of a second that most commands need not wait for
+
     k, share = successes, successes / n
     evidence = special.betaln(0.5 + k, 0.5 + n - k) - special.betaln(0.5, 0.5) + math.log(1 - level)
 

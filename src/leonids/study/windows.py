@@ -7,10 +7,9 @@ is found by its text. What these functions return is what parsing every line wou
 
 import mmap
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias, final
 
@@ -29,7 +28,9 @@ IN_ORDER = tuple(sorted((*ROLES, "example")))
 """Roles as canonical JSON lists them."""
 
 
-SPACED = bytes.maketrans(b"[],}\n", b"     ")
+SPACED = bytes.maketrans(b'[],}\n"', b"      ")
+LINE = b"-1 0 0 "
+"""Stands before a line's numbers where all lines are read at once; roles are their places in ``IN_ORDER``."""
 
 
 @final
@@ -41,13 +42,6 @@ class Column:
     keys: Steps
     totals: dict[str, Floats]
     counts: dict[str, Floats]
-
-
-@lru_cache(maxsize=1)
-def _pattern() -> re.Pattern[bytes]:
-    """Return what reads the text between a metric's braces, role by role."""
-    roles = "".join(rf'(?:"{role}":\[([^,\]]+),([^,\]]+)\],?)?' for role in IN_ORDER)
-    return re.compile(f"^{roles}}}".encode(), re.MULTILINE)
 
 
 @contextmanager
@@ -130,55 +124,47 @@ def column(path: Path, *, metric: str, split: str, first_step: int, last_step: i
     """Return a metric's rows from ``first_step`` to ``last_step``: training steps, or a held-out split's examples."""
     with _mapped(path) as data:
         if data is None:
-            return _column(b"", metric, n=0, keyed=False)
+            return parsed(b"", metric, n=0)
         end = _end(data)
         start = _offset(data, first_step, end)
         chunk = data[start : _offset(data, last_step + 1, end)]
     if split != "train":
         lines = _observations(chunk, split)
-        return _column(b"\n".join(lines), metric, n=len(lines), keyed=True)
+        return parsed(b"\n".join(lines), metric, n=len(lines), keyed=True)
     n = chunk.count(b'"kind":"step"')
     if chunk.count(b"\n") != n:
         chunk = b"\n".join(line for line in chunk.split(b"\n") if b'"kind":"step"' in line)
-    return _column(chunk, metric, n=n, keyed=False)
+    return parsed(chunk, metric, n=n)
 
 
-def _column(text: bytes, metric: str, *, n: int, keyed: bool) -> Column:
-    """Return a metric's rows from ``n`` lines that each have a step. Passes in C over all of them, not line by line."""
+def parsed(text: bytes, metric: str, *, n: int, keyed: bool = False) -> Column:
+    """Return a metric's rows from the ``n`` lines of ``text``, each with a step; what a line lacks is zero.
+
+    Passes in C over all lines at once: what is not finite is a text in them, and read as the number it names.
+    """
     steps = _whole(STEP, b'"step":', text, n=n)
     keys = _whole(INDEX, b'"index":', text, n=n) if keyed else np.zeros(n, dtype=np.int64)
     name = b'"%s":{' % metric.encode()
     found = [part[: part.find(b"}") + 1] for part in text.split(name)[1:]]
-    if len(found) == n and (same := _uniform(b"\n".join(found), n)) is not None:
-        return Column(steps, keys, *same)
-    rows = [_row(line, name) for line in text.splitlines()]
-    columns = list(zip(*rows, strict=True)) if rows else []
+    if len(found) != n:
+        parts = (line.partition(name)[2] for line in text.splitlines())
+        found = [part[: part.find(b"}") + 1] for part in parts]
+    numbers = _numbers(LINE + (b"\n" + LINE).join(found)) if n else np.zeros((0, 3))
+    line, role = np.cumsum(numbers[:, 0] == -1) - 1, numbers[:, 0].astype(np.int64)
     totals, counts = {}, {}
-    for role, total, count in zip(IN_ORDER, columns[::2], columns[1::2], strict=False):
-        if any(count):
-            totals[role], counts[role] = _numbers(total), _numbers(count)
+    for at, word in enumerate(IN_ORDER):
+        here = role == at
+        if here.any():
+            totals[word], counts[word] = np.zeros(n), np.zeros(n)
+            totals[word][line[here]], counts[word][line[here]] = numbers[here, 1], numbers[here, 2]
     return Column(steps, keys, totals, counts)
 
 
-def _uniform(rows: bytes, n: int) -> tuple[dict[str, Floats], dict[str, Floats]] | None:
-    """Return totals and counts where all rows have the same roles and plain numbers, else None."""
-    present = [role for role in IN_ORDER if rows.count(b'"%s":[' % role.encode())]
-    for role in present:
-        rows = rows.replace(b'"%s":[' % role.encode(), b"")
-    if not n or b'"' in rows:
-        return None
-    numbers = np.fromstring(rows.translate(SPACED).decode(), dtype=np.float64, sep=" ")
-    if numbers.size != n * 2 * len(present):
-        return None
-    table = numbers.reshape(n, 2 * len(present)).T
-    return dict(zip(present, table[::2].copy(), strict=True)), dict(zip(present, table[1::2].copy(), strict=True))
-
-
-def _row(line: bytes, name: bytes) -> tuple[bytes, ...]:
-    """Return one line's totals and counts as texts, all empty where it lacks the metric."""
-    part = line.partition(name)[2]
-    found = _pattern().match(part) if part else None
-    return found.groups(b"") if found else (b"",) * (2 * len(IN_ORDER))
+def _numbers(rows: bytes) -> Floats:
+    """Return role, total and count of every cell in order, [cells, 3]."""
+    for at, role in enumerate(IN_ORDER):
+        rows = rows.replace(b'"%s":[' % role.encode(), b"%d " % at)
+    return np.fromstring(rows.translate(SPACED).decode(), dtype=np.float64, sep=" ").reshape(-1, 3)
 
 
 def _whole(pattern: re.Pattern[bytes], name: bytes, text: bytes, *, n: int) -> Steps:
@@ -188,11 +174,3 @@ def _whole(pattern: re.Pattern[bytes], name: bytes, text: bytes, *, n: int) -> S
         return np.array(list(map(int, found)), dtype=np.int64)
     firsts = (pattern.search(line) for line in text.splitlines())
     return np.array([int(first[1]) if first else 0 for first in firsts], dtype=np.int64)
-
-
-def _numbers(texts: Sequence[bytes]) -> Floats:
-    try:
-        return np.array(list(map(float, texts)))
-    except ValueError:
-        # A role that some lines lack, or a number that JSON lacks and the stream spells out.
-        return np.array([float(text.strip(b'"')) if text else 0.0 for text in texts])
