@@ -1,6 +1,7 @@
 """Promises of reviews: match without generation is match by generation, and batch size changes nothing."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -70,6 +71,45 @@ def test_teacher_forced_match_is_match_by_generation(trained: Training) -> None:
     assert 0 < right < 400
 
 
+def test_a_reviewed_example_holds_its_answer_token_by_token(trained: Training) -> None:
+    chunk, streams, held = parts(trained, 40)
+    reviewed = evaluate.review(trained.engine, chunk, streams, held, step=60)
+    generated = generate(trained.engine, chunk, [rows[: evaluate.AUDITED] for rows in held.rows])
+    right = 0
+    for rows, lines, answers in zip(held.rows, reviewed, generated, strict=True):
+        for at, (row, line) in enumerate(zip(rows, lines[:-1], strict=True)):
+            answer = line["answer"]
+            assert "".join(answer["gold"]) == row.example.completion
+            assert {len(column) for column in answer.values()} == {len(row.tokens.ids) - row.tokens.prompt_tokens}
+            loss = sum(total for role, (total, _) in line["metrics"]["loss"].items() if role != "prompt")
+            # Probabilities are rounded to six digits: one of p is off by 5e-7 / p nats, of which p > 1e-3 is compared.
+            if min(answer["gold_confidence"]) > 1e-3:
+                assert loss == pytest.approx(-sum(map(math.log, answer["gold_confidence"])), abs=0.02)
+            for said, top, gold in zip(answer["said"], answer["confidence"], answer["gold_confidence"], strict=True):
+                assert abs(top - gold) < 2e-6 if said is None else top > gold - 2e-6
+            matched = line["metrics"]["match"]["example"][0]
+            assert matched == all(said is None for said in answer["said"])
+            right += matched
+            assert ("generated" in line) == (at < evaluate.AUDITED)
+            if at < evaluate.AUDITED:
+                assert line["generated"] == trained.engine.base.decode(answers[at])
+                assert not matched or line["generated"] == row.example.completion
+    assert 0 < right < 80
+
+
+def test_a_character_spread_over_tokens_belongs_to_the_last_of_them(trained: Training) -> None:
+    base = trained.engine.base
+    row = trained.streams[0].row("validation", 0)
+    text = "x€y"
+    ids = [*base.encode(text), base.eos_id]
+    tokens = dataclasses.replace(row.tokens, ids=ids, prompt_tokens=0)
+    said = [[float(token), 1.0, 1.0] for token in ids]
+    answer = evaluate.answer_of(base, evaluate.Found(dataclasses.replace(row, tokens=tokens), {}, said))
+    assert len(ids) > len(text) + 1
+    assert "".join(answer["gold"]) == text
+    assert answer["said"] == [None] * len(ids)
+
+
 def test_match_is_withheld_where_generation_disagrees(trained: Training) -> None:
     chunk, streams, held = parts(trained, 40)
     own = teacher_forced(trained.engine, chunk, held)[0]
@@ -78,7 +118,7 @@ def test_match_is_withheld_where_generation_disagrees(trained: Training) -> None
     audited = audit(trained.engine, streams[0], own, flipped)
     assert audited["disagreements"] == 40
     assert not audited["match_stands"]
-    lines = review_lines(own, audited, step=1, split="validation")
+    lines = review_lines(trained.engine.base, own, [], audited, step=1, split="validation")
     assert all("match" not in line["metrics"] for line in lines)
     assert all(line["absent"] == {"match": evaluate.DOUBTED} for line in lines[:-1])
 

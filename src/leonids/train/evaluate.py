@@ -18,7 +18,7 @@ from leonids.digest import Json, canonical_json
 from leonids.records import LossScope
 from leonids.stats.intervals import Interval, binomial_interval
 from leonids.train.bases import Base, in_float32
-from leonids.train.batches import by_length, collate
+from leonids.train.batches import PROMPT, by_length, collate
 from leonids.train.bodies import Body
 from leonids.train.data import Row, Stream
 from leonids.train.probe import Totals, add_totals, observe, totals_of
@@ -32,6 +32,9 @@ MAX_DISAGREEMENT = 0.01
 """Above this share of disagreements (lower bound of the interval) teacher-forced match is not called match."""
 
 DOUBTED = "generation disagrees with the teacher-forced pass"
+
+UNFINISHED = "\ufffd"
+"""What a tokenizer gives for bytes that are no whole character yet."""
 
 AUDIT_LEVEL = 0.95
 SPARE_TOKENS = 8
@@ -70,10 +73,15 @@ class HeldOut:
 @final
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one adapter did on one example."""
+    """What one adapter did on one example.
+
+    ``said`` has a row for each answer token: the likeliest token after the right ones before it, that token's
+    probability, and the probability of the right one.
+    """
 
     row: Row
     totals: Totals
+    said: list[list[float]]
 
 
 def held_out(streams: Sequence[Stream], scopes: Sequence[LossScope], *, split: str, first: int, n: int) -> HeldOut:
@@ -84,11 +92,12 @@ def held_out(streams: Sequence[Stream], scopes: Sequence[LossScope], *, split: s
 
 def teacher_forced(engine: Engine, chunk: Chunk | None, held: HeldOut) -> list[list[Found]]:
     """Return what each adapter of a chunk does on each of its rows, in the rows' order."""
-    count = len(held.rows[0])
+    count, adapters = len(held.rows[0]), len(held.rows)
     lengths = [max(len(rows[at].tokens.ids) for rows in held.rows) for at in range(count)]
-    found: list[dict[int, Found]] = [{} for _ in held.rows]
+    order: list[tuple[int, int]] = []
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.no_grad(), engine.adapters.active(chunk, keep=True):
-        for places in by_length(lengths, tokens=max(1, engine.tokens // len(held.rows))):
+        for places in by_length(lengths, tokens=max(1, engine.tokens // adapters)):
             batch = collate(
                 [
                     [(rows[at].tokens, scope) for at in places]
@@ -97,13 +106,22 @@ def teacher_forced(engine: Engine, chunk: Chunk | None, held: HeldOut) -> list[l
                 pad_id=engine.base.eos_id,
                 device=engine.base.device,
             )
-            hidden = engine.body.states(batch)
+            scores = engine.head.score(engine.body.states(batch), batch.gold)
             groups = torch.arange(batch.size, device=batch.ids.device)
-            sums = observe(engine.head.score(hidden, batch.gold), batch, groups=groups, count=batch.size)
-            columns, matched = sums.columns.tolist(), sums.matched.tolist()
-            for number, (slot, at) in enumerate((slot, at) for slot in range(len(held.rows)) for at in places):
-                totals = totals_of(columns[number], matched=matched[number], examples=1)
-                found[slot][at] = Found(held.rows[slot][at], totals)
+            sums = observe(scores, batch, groups=groups, count=batch.size)
+            said = torch.stack((scores.best.double(), scores.top.double(), torch.exp(-scores.nats.double())), dim=1)
+            parts.append((sums.columns, sums.matched, said[batch.roles != PROMPT]))
+            order += [(slot, at) for slot in range(adapters) for at in places]
+    # The only moment of a review at which the host waits for the device.
+    columns, matched, said = (torch.cat(column).tolist() for column in zip(*parts, strict=True))
+    found: list[dict[int, Found]] = [{} for _ in held.rows]
+    first = 0
+    for number, (slot, at) in enumerate(order):
+        row = held.rows[slot][at]
+        last = first + len(row.tokens.ids) - row.tokens.prompt_tokens
+        totals = totals_of(columns[number], matched=matched[number], examples=1)
+        found[slot][at] = Found(row, totals, said[first:last])
+        first = last
     return [[own[at] for at in range(count)] for own in found]
 
 
@@ -172,14 +190,47 @@ def _equal(first: Json, second: Json) -> bool:
     return canonical_json(first) == canonical_json(second)
 
 
-def review_lines(found: Sequence[Found], audited: dict[str, Any], *, step: int, split: str) -> list[dict[str, Any]]:
+def answer_of(base: Base, one: Found) -> dict[str, Json]:
+    """Return an example's answer token by token, as its review line holds it; every list has one entry a token.
+
+    ``gold`` are the right tokens' texts, which add up to the answer (the end token's is empty), ``said`` the text of
+    the likeliest token where that is another one, else None.
+    """
+    ids = list(one.row.tokens.ids[one.row.tokens.prompt_tokens :])
+    whole = [""]
+    gold: list[Json] = []
+    said: list[Json] = []
+    for at, (best, *_) in enumerate(one.said):
+        # A character whose bytes are spread over tokens belongs to the last of them.
+        whole.append(base.decode(ids[: at + 1]).rstrip(UNFINISHED))
+        gold.append(whole[-1][len(whole[-2]) :])
+        other = None if best == ids[at] else base.decode([*ids[:at], int(best)])
+        said.append(None if other is None else other[len(whole[-2]) :])
+    return {
+        "gold": gold,
+        "said": said,
+        "confidence": [round(top, 6) for _, top, _ in one.said],
+        "gold_confidence": [round(right, 6) for _, _, right in one.said],
+    }
+
+
+def review_lines(
+    base: Base,
+    found: Sequence[Found],
+    answers: Sequence[Sequence[int]],
+    audited: dict[str, Any],
+    *,
+    step: int,
+    split: str,
+) -> list[dict[str, Any]]:
     """Return the lines of one run's review: an observation an example, then the pooled review.
 
-    Match is left out, with the reason, where the audit does not let it stand.
+    ``answers`` are the generated ones of the first examples, whose lines hold their text as well. Match is left
+    out, with the reason, where the audit does not let it stand.
     """
     stands = bool(audited["match_stands"])
     lines: list[dict[str, Any]] = []
-    for one in found:
+    for at, one in enumerate(found):
         if not stands:
             one.totals.pop("match", None)
         line: dict[str, Any] = {
@@ -189,7 +240,10 @@ def review_lines(found: Sequence[Found], audited: dict[str, Any], *, step: int, 
             "index": one.row.example.index,
             "tags": dict(one.row.example.tags),
             "metrics": one.totals,
+            "answer": answer_of(base, one),
         }
+        if at < len(answers):
+            line["generated"] = base.decode(list(answers[at]))
         lines.append(line if stands else {**line, "absent": {"match": DOUBTED}})
     pooled = add_totals([one.totals for one in found])
     head = {"kind": "review", "step": step, "split": split, "n": len(found)}
@@ -206,5 +260,5 @@ def review(
     lines: list[list[dict[str, Any]]] = []
     for stream, own, given in zip(streams, found, answers, strict=True):
         audited = {**audit(engine, stream, own[: len(given)], given), "exact_arithmetic": wide}
-        lines.append(review_lines(own, audited, step=step, split=held.split))
+        lines.append(review_lines(engine.base, own, given, audited, step=step, split=held.split))
     return lines

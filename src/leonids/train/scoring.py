@@ -20,11 +20,15 @@ Bend = Callable[[Tensor], Tensor]
 @final
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of K tokens: ``nats`` = -log p(gold) (differentiable), ``top`` = p(argmax), ``right`` = argmax is gold."""
+    """Of K tokens: ``nats`` = -log p(gold) (differentiable), ``top`` = p(argmax), ``right`` = argmax is gold.
+
+    ``best`` is the argmax.
+    """
 
     nats: Tensor
     top: Tensor
     right: Tensor
+    best: Tensor
 
 
 @final
@@ -47,8 +51,7 @@ class Head:
 
     def score(self, hidden: Tensor, gold: Tensor) -> Scores:
         """Score K tokens: ``hidden`` ``[K, d]`` predicts ``gold`` ``[K]``."""
-        nats, top, right = _Score.apply(hidden, gold, self)  # type: ignore[no-untyped-call]
-        return Scores(nats, top, right)
+        return Scores(*_Score.apply(hidden, gold, self))  # type: ignore[no-untyped-call]
 
     def pull_back(self, logits: Tensor, grad: Tensor) -> Tensor:
         """Return the gradient to the hidden states ``[K, d]`` of ``grad`` on ``logits`` (as returned above)."""
@@ -68,12 +71,12 @@ class _Score(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, gold: Tensor, head: Head) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, hidden: Tensor, gold: Tensor, head: Head) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         rows = max(1, LOGITS_ROOM // head.weight.shape[0])
         wants = ctx.needs_input_grad[0]
         kind = torch.float64 if hidden.dtype == torch.float64 else torch.float32
         nats = torch.empty(len(gold), dtype=kind, device=hidden.device)
-        top, right = torch.empty_like(nats), torch.empty(len(gold), dtype=torch.bool, device=hidden.device)
+        top, found = torch.empty_like(nats), torch.empty_like(gold)
         grads = torch.empty_like(hidden) if wants else None
         for start in range(0, len(gold), rows):
             part = slice(start, start + rows)
@@ -82,15 +85,16 @@ class _Score(torch.autograd.Function):
             best, arg = logits.max(dim=1, keepdim=True)
             nats[part] = (total - logits.gather(1, target)).squeeze(1)
             top[part] = (best - total).exp().squeeze(1)
-            right[part] = (arg == target).squeeze(1)
+            found[part] = arg.squeeze(1)
             if grads is not None:
                 slope = (logits - total).exp_()
                 slope.scatter_add_(1, target, slope.new_full((1, 1), -1.0).expand_as(target))
                 grads[part] = head.pull_back(logits, slope)
         if grads is not None:
             ctx.save_for_backward(grads)
-        ctx.mark_non_differentiable(top, right)
-        return nats, top, right
+        right = found == gold
+        ctx.mark_non_differentiable(top, right, found)
+        return nats, top, right, found
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
