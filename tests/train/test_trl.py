@@ -36,8 +36,10 @@ def lines(out: Path, stream: str, run: str = "a") -> list[dict[str, Any]]:
 
 def close(ours: Any, theirs: Any, *, metrics: set[str]) -> None:
     for first, second in zip(ours, theirs, strict=True):
-        for key in set(second) - {"sha256", "wall_s", "metrics", "absent", "audit"}:
+        for key in set(second) - {"sha256", "wall_s", "metrics", "absent", "audit", "answer"}:
             assert first[key] == (pytest.approx(second[key]) if key == "lr" else second[key])
+        for column in ("confidence", "gold_confidence") if "answer" in second else ():
+            assert first["answer"][column] == pytest.approx(second["answer"][column], abs=ROUNDING)
         for metric in metrics & set(second["metrics"]):
             assert first["metrics"][metric].keys() == second["metrics"][metric].keys()
             for role, (total, count) in second["metrics"][metric].items():

@@ -113,14 +113,14 @@ def teacher_forced(engine: Engine, chunk: Chunk | None, held: HeldOut) -> list[l
             parts.append((sums.columns, sums.matched, said[batch.roles != PROMPT]))
             order += [(slot, at) for slot in range(adapters) for at in places]
     # The only moment of a review at which the host waits for the device.
-    columns, matched, said = (torch.cat(column).tolist() for column in zip(*parts, strict=True))
+    columns, matched, spoken = (torch.cat(column).tolist() for column in zip(*parts, strict=True))
     found: list[dict[int, Found]] = [{} for _ in held.rows]
     first = 0
     for number, (slot, at) in enumerate(order):
         row = held.rows[slot][at]
         last = first + len(row.tokens.ids) - row.tokens.prompt_tokens
         totals = totals_of(columns[number], matched=matched[number], examples=1)
-        found[slot][at] = Found(row, totals, said[first:last])
+        found[slot][at] = Found(row, totals, spoken[first:last])
         first = last
     return [[own[at] for at in range(count)] for own in found]
 
