@@ -26,6 +26,15 @@ TOKEN_SETS: Mapping[str, tuple[Role, ...]] = {
 }
 """The named token sets: ``all``, ``answer``, or one role."""
 
+CELLS: Mapping[str, tuple[str, ...]] = {
+    **{tokens: roles if tokens in ROLES else (*roles, tokens) for tokens, roles in TOKEN_SETS.items()},
+    "example": ("example",),
+}
+"""The cells of a stream that make up a token set: its roles, or the set as a whole where the data know no roles."""
+
+CELL_NAMES: tuple[str, ...] = tuple(sorted({cell for cells in CELLS.values() for cell in cells}))
+"""Every cell, as canonical JSON lists them."""
+
 
 @final
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 SEVEN_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
+FOREIGN = "foreign"
+"""The universe of an arm whose data LEO did not make: another trainer trains it, and no floor is known."""
+
 Percentage = Annotated[float, Percent(), Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -56,14 +59,15 @@ class RunSpec(Model):
     """One training run, resolved: everything that decides its bytes, and nothing else.
 
     ``steps`` are optimizer steps; ``batch_size`` is examples a step; ``reviews`` are steps after which
-    ``review_examples`` held-out examples are measured. ``universe`` is whole, so that a manifest needs no other file.
+    ``review_examples`` held-out examples are measured. ``universe`` is whole, so that a manifest needs no other file;
+    None is for data that LEO did not make, which only other trainers can train on.
     ``start_from`` names a finished run of the same folder, or an adapter's folder: it is merged into the base, and a
     fresh adapter trains on top.
     """
 
     run: Name
     arm: Name
-    universe: UniverseSpec
+    universe: UniverseSpec | None
     base: str
     start_from: str = ""
     adapter: AdapterSpec = AdapterSpec()

@@ -228,14 +228,14 @@ def test_where_outputs_tell_nothing_a_few_rows_are_measured_now_and_then(base_fo
     model.train()
     ids = torch.randint(1, 60, (4, 12), generator=torch.Generator().manual_seed(0))
     model(input_ids=ids, labels=ids)
-    known, _ = full.take_step()
+    known, _, _ = full.take_step()
     full.detach()
     silent = Tap(model, tokens="all", fail=failures.append)
     # As Liger's kernels do: a loss, and neither logits nor log-probabilities.
     model.forward = lambda **more: SimpleNamespace(loss=torch.zeros(()), logits=None)
     for _ in range(51):
         model(input_ids=ids, labels=ids)
-    measured, examples = silent.take_step()
+    measured, examples, _ = silent.take_step()
     assert failures == []
     assert examples == 51 * 4
     for metric, cells in known.items():

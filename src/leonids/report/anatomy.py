@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from leonids.records import ROLES, TOKEN_SETS
+from leonids.records import CELLS, ROLES
 from leonids.report.numbers import Known, Missing, Value, ratio
 from leonids.study.folder import StudyFolder
 from leonids.study.streams import Table
@@ -55,9 +55,8 @@ def head_reason(folder: StudyFolder, arm: str) -> str:
 
 def anatomy(folder: StudyFolder, rows: Table, *, arm: str, tokens: str) -> Anatomy | Missing:
     """Return the loss of held-out ``rows`` over a token set, taken apart on the same tokens."""
-    roles = [role for role in TOKEN_SETS[tokens] if ("loss", role) in rows.counts]
-    absent = [role for role in TOKEN_SETS[tokens] if role not in roles]
-    if "prompt" in absent:
+    roles = [role for role in CELLS[tokens] if ("loss", role) in rows.counts]
+    if tokens == "all" and not {"prompt", "all"}.intersection(roles):
         return Missing("the prompt is not in this run's loss and was not measured")
     if not roles:
         return Missing(f"no loss of {tokens} tokens was measured")

@@ -164,7 +164,9 @@ def _ceiling(folder: StudyFolder, arm: str) -> Known:
 
 def _bounds(folder: StudyFolder, rows: Table, *, arm: str) -> Bounds | Missing:
     floors = folder.floors.get(arm)
-    if floors is None or floors["answer"]["answer_nats"]["mean"] > 0:
+    if floors is None:
+        return Missing("the universe of these data is not known, so neither is how many answers a prompt has")
+    if floors["answer"]["answer_nats"]["mean"] > 0:
         return Missing("loss bounds match where every prompt has one answer; this universe has several")
     pooled = rows.pooled("loss", "answer")
     if pooled is None:

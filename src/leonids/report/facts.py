@@ -11,7 +11,7 @@ from leonids.report.escape import markdown
 from leonids.report.findings import Findings
 from leonids.report.numbers import Value, ends, share
 from leonids.report.sections import table
-from leonids.spec import RunSpec
+from leonids.spec import FOREIGN, RunSpec
 from leonids.study.folder import StudyFolder
 
 GRADES: Mapping[Grade, str] = {
@@ -45,7 +45,7 @@ def _settings(run: RunSpec) -> tuple[str, ...]:
     adapter = run.adapter
     return (
         markdown(run.arm),
-        markdown(f"{run.universe.universe} v{run.universe.version}"),
+        FOREIGN if run.universe is None else markdown(f"{run.universe.universe} v{run.universe.version}"),
         str(adapter.rank),
         f"{adapter.scale:g} (alpha rule {adapter.alpha_rule})",
         f"{len(adapter.targets)} modules",

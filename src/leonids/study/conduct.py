@@ -10,12 +10,13 @@ from leonids.claims.evidence import step_at
 from leonids.claims.judge import judge
 from leonids.claims.prediction import resolved
 from leonids.digest import Json, canonical_json
-from leonids.errors import OutputError
+from leonids.errors import OutputError, UsageError
 from leonids.launch import check_installed, launch
 from leonids.ledger.chain import Ledger, read_entries
 from leonids.ledger.entry import Entry
 from leonids.ledger.lines import HEAD, LEDGER
 from leonids.records import Verdict
+from leonids.spec import FOREIGN
 from leonids.study.floors import floors_by_arm
 from leonids.study.folder import FLOORS, PLAN, FolderEvidence, StudyFolder, note_about
 from leonids.study.plan import Plan
@@ -127,10 +128,13 @@ def judge_folder(folder: StudyFolder, *, at: float | None) -> tuple[Verdict, ...
     return judge(folder.hypotheses, FolderEvidence(folder, until=at), at=at)
 
 
-def write_verdicts(ledger: Ledger, verdicts: Sequence[Verdict], *, at: float | None) -> None:
-    """Add the verdicts of one review to the ledger; ``at`` None closes the study."""
+def write_verdicts(ledger: Ledger, verdicts: Sequence[Verdict], *, at: float | None, run: str = "") -> None:
+    """Add the verdicts of one review to the ledger; ``at`` None closes the study.
+
+    ``run`` is the run that passed the review, where runs of a study pass it one by one.
+    """
     body: dict[str, Json] = {"at": "end" if at is None else at, "verdicts": [verdict_json(v) for v in verdicts]}
-    ledger.append("verdict", body)
+    ledger.append("verdict", body | ({"run": run} if run else {}))
 
 
 @final
@@ -169,6 +173,13 @@ class Conductor:
 def conduct(plan: Plan, out: Path, *, resume: bool, watch: Watch) -> StudyFolder:
     """Run a study to its end and return its folder, with the last verdicts in the ledger."""
     check_installed()
+    for run in plan.runs:
+        if run.universe is None:
+            raise UsageError(
+                f"arm {run.arm} has the universe {FOREIGN!r}",
+                rule="leonids trains on universes of LEO",
+                way_out="train it with a trainer of yours and LeonidsCallback, or leave it out with --arms",
+            )
     ledger = register(plan, out, resume=resume)
     watch.registered(plan, out)
     launch(plan.runs, out=out, resume=resume, tick=Conductor(plan, out, ledger, watch).tick)

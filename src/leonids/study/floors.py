@@ -95,11 +95,14 @@ def head_report(universe: Universe, floor: TokenFloor, base: str, *, examples: i
 
 
 def floors_by_arm(runs: Sequence[RunSpec]) -> dict[str, ArmFloors]:
-    """Return the floors of every arm of ``runs``. Arms of one universe and base share the computation."""
+    """Return the floors of every arm of ``runs`` whose universe is known.
+
+    Arms of one universe and base share the computation.
+    """
     computed: dict[tuple[str, str], tuple[FloorReport, FloorReport, HeadReport]] = {}
     found: dict[str, ArmFloors] = {}
     for run in runs:
-        if run.arm in found:
+        if run.arm in found or run.universe is None:
             continue
         universe = Universe(run.universe)
         key = (universe.digest, run.base)

@@ -16,19 +16,34 @@ from leonids.ledger.entry import Entry
 from leonids.ledger.grades import grade, watermark_of
 from leonids.ledger.registered import registered
 from leonids.ledger.runs import run_state
-from leonids.records import TOKEN_SETS, Grade
-from leonids.spec import RunSpec, StudySpec, validate
+from leonids.records import CELLS, Grade
+from leonids.spec import FOREIGN, RunSpec, StudySpec, validate
 from leonids.study.progress import sealed_steps
 from leonids.study.streams import STEPS, RunStreams, Table
 from leonids.study.windows import last_step
 
-PLAN, FLOORS = "plan", "floors"
+PLAN, FLOORS, RUN = "plan", "floors", "run"
 
 
 def note_about(entries: Sequence[Entry], about: str) -> Mapping[str, Any] | None:
     """Return the body of the first note about a subject, or None."""
     found = (entry.body for entry in entries if entry.type == "note" and entry.body.get("about") == about)
     return next(found, None)
+
+
+def _plan_of(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    arms = {run["arm"]: {"universe": (run["universe"] or {"universe": FOREIGN})["universe"]} for run in runs}
+    reviews = {step / run["steps"] for run in runs for step in run["reviews"] if step}
+    scale = {key: runs[0][key] for key in ("base", "steps", "batch_size", "lr")}
+    study = {
+        "study": RUN,
+        "title": "Runs without predictions",
+        "arms": arms,
+        "seeds": sorted({run["data_seed"] for run in runs}),
+        "reviews": sorted({*reviews, 1.0}),
+        "scales": {"full": scale},
+    }
+    return {"study": study, "hypotheses": {}, "questions": [], "scale": "full", "runs": runs}
 
 
 @final
@@ -43,14 +58,20 @@ class StudyFolder:
     def open(cls, out: Path) -> "StudyFolder":
         """Read a folder's ledger. Raises ``UsageError`` where there is no study, ``IntegrityError`` if changed."""
         entries = read_entries(out)
-        if note_about(entries, PLAN) is None:
+        if note_about(entries, PLAN) is None and note_about(entries, RUN) is None:
             raise UsageError(f"{out} holds no study", rule="`leonids run` or `leonids register` writes its plan first")
         return cls(out, entries)
 
     @cached_property
     def plan(self) -> Mapping[str, Any]:
-        """The plan as the ledger holds it."""
-        return cast("Mapping[str, Any]", note_about(self.entries, PLAN))
+        """The plan as the ledger holds it; for runs without predictions, a study of them that predicts nothing."""
+        return note_about(self.entries, PLAN) or _plan_of(
+            [
+                cast("Mapping[str, Any]", entry.body["run"])
+                for entry in self.entries
+                if entry.type == "note" and entry.body.get("about") == RUN
+            ]
+        )
 
     @cached_property
     def study(self) -> StudySpec:
@@ -96,13 +117,15 @@ class StudyFolder:
         for entry in self.entries:
             if entry.type == "verdict":
                 for verdict in cast("Sequence[Mapping[str, Any]]", entry.body["verdicts"]):
-                    last[str(verdict["prediction"])] = verdict
+                    # A review that another arm passes later hides data that this one was judged on.
+                    if verdict["word"] != "not_due" or str(verdict["prediction"]) not in last:
+                        last[str(verdict["prediction"])] = verdict
         return tuple(last.values())
 
     @property
     def progress_frac(self) -> float:
-        """The progress that every planned run has reached, with its lines sealed in the ledger."""
-        return min(sealed_steps(self.entries, run.run) / run.steps for run in self.runs)
+        """The furthest progress of a planned run, with its lines sealed in the ledger."""
+        return max(sealed_steps(self.entries, run.run) / run.steps for run in self.runs)
 
     @property
     def closed(self) -> bool:
@@ -190,8 +213,7 @@ class StudyFolder:
         if metric not in ("excess", "head_floor"):
             return rows.pooled(metric, tokens)
         arm = next(spec.arm for spec in self.runs if spec.run == run)
-        roles = TOKEN_SETS[tokens]
-        counts = {role: rows.counts[key] for role in roles if (key := ("loss", role)) in rows.counts}
+        counts = {role: rows.counts[key] for role in CELLS[tokens] if (key := ("loss", role)) in rows.counts}
         head = np.sum([self.head_nats(arm, role) * count for role, count in counts.items()], axis=0)
         loss, floor = rows.pooled("loss", tokens), rows.pooled("floor", tokens)
         if loss is None or floor is None:
@@ -210,13 +232,17 @@ class StudyFolder:
 class FolderEvidence:
     """A folder as the judge sees it (``claims.evidence.Evidence``).
 
-    ``until`` hides what came after that progress, so that a review says the same whenever it is made again.
+    ``until`` hides what came after that progress, and what the ledger has not sealed, so that a review says the same
+    whenever it is made again.
     """
 
     def __init__(self, folder: StudyFolder, *, until: float | None = None) -> None:
         self._folder = folder
         self._last = {
-            run.run: run.steps if until is None else step_at(until, planned_steps=run.steps) for run in folder.runs
+            run.run: run.steps
+            if until is None
+            else min(step_at(until, planned_steps=run.steps), sealed_steps(folder.entries, run.run))
+            for run in folder.runs
         }
 
     def runs(self, arm: str, *, prediction: str) -> tuple[RunFacts, ...]:

@@ -9,7 +9,7 @@ from leonids.claims.evidence import step_at
 from leonids.claims.prediction import Prediction, resolved
 from leonids.digest import digest_of
 from leonids.errors import UsageError
-from leonids.spec import AdapterSpec, ArmSpec, RunSpec, ScaleSpec, StudySpec, load_universe
+from leonids.spec import FOREIGN, AdapterSpec, ArmSpec, RunSpec, ScaleSpec, StudySpec, load_universe
 from leonids.study.forecast import with_bands
 from leonids.universe.blueprint import UniverseSpec
 
@@ -96,7 +96,7 @@ def make_plan(study: StudySpec, choices: Choices, *, beside: Path | None = None)
     arms = [arm for arm in study.arms if choices.arms is None or arm in choices.arms]
     steps = choices.steps or scale.steps
     names = dict.fromkeys(study.arms[arm].universe for arm in arms)
-    universes = {name: load_universe(name, beside=beside) for name in names}
+    universes = {name: None if name == FOREIGN else load_universe(name, beside=beside) for name in names}
     runs = tuple(
         _run(study, arm, seed, scale=scale, base=choices.base or scale.base, steps=steps, universes=universes)
         for arm in arms
@@ -119,7 +119,7 @@ def _run(
     scale: ScaleSpec,
     base: str,
     steps: int,
-    universes: Mapping[str, UniverseSpec],
+    universes: Mapping[str, UniverseSpec | None],
 ) -> RunSpec:
     spec: ArmSpec = study.arms[arm]
     return RunSpec(

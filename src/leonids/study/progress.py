@@ -9,7 +9,7 @@ from typing import Any, final
 
 from leonids.ledger.entry import Entry
 from leonids.ledger.lines import heads_of
-from leonids.records import ANSWER_ROLES
+from leonids.records import CELLS
 from leonids.spec import RunSpec
 from leonids.study.streams import REVIEWS, STEPS
 
@@ -121,7 +121,7 @@ class _Run:
 
 
 def _answer_mean(metrics: dict[str, Any], metric: str) -> float | None:
-    pairs = [metrics[metric][role] for role in ANSWER_ROLES if role in metrics.get(metric, {})]
+    pairs = [metrics[metric][role] for role in CELLS["answer"] if role in metrics.get(metric, {})]
     count = sum(pair[1] for pair in pairs)
     # A total that is not finite is a text in the stream: NaN, Infinity.
     return sum(float(pair[0]) for pair in pairs) / count if count else None

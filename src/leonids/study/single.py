@@ -13,11 +13,9 @@ from leonids.ledger.chain import Ledger, read_entries
 from leonids.ledger.lines import LEDGER
 from leonids.spec import RunSpec, load_run, load_universe
 from leonids.stats.intervals import Absent, Interval, binomial_interval
-from leonids.study.folder import note_about
+from leonids.study.folder import RUN, note_about
 from leonids.study.progress import Progress, RunProgress
 from leonids.universe.splits import belongs
-
-RUN = "run"
 
 
 def train_single(

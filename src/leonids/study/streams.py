@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leonids.ledger.streams import read_stream
-from leonids.records import TOKEN_SETS
+from leonids.records import CELLS
 from leonids.study.windows import Column, column, last_step, steps_of
 
 Floats = NDArray[np.float64]
@@ -37,8 +37,7 @@ class Table:
 
     def pooled(self, metric: str, tokens: str) -> tuple[Floats, Floats] | None:
         """Return totals and counts ``[n]`` over a token set, or None where the metric was not measured."""
-        roles = (tokens,) if tokens == "example" else TOKEN_SETS[tokens]
-        present = [(metric, role) for role in roles if (metric, role) in self.totals]
+        present = [(metric, cell) for cell in CELLS[tokens] if (metric, cell) in self.totals]
         if not present:
             return None
         totals = np.sum([self.totals[key] for key in present], axis=0)

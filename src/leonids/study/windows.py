@@ -17,20 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leonids.ledger.disk import unreadable
-from leonids.records import ROLES
+from leonids.records import CELL_NAMES
 
 Steps: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
 
 STEP = re.compile(rb'"step":(\d+)[,}]')
 INDEX = re.compile(rb'"index":(\d+)[,}]')
-IN_ORDER = tuple(sorted((*ROLES, "example")))
-"""Roles as canonical JSON lists them."""
-
-
 SPACED = bytes.maketrans(b'[],}\n"', b"      ")
 LINE = b"-1 0 0 "
-"""Stands before a line's numbers where all lines are read at once; roles are their places in ``IN_ORDER``."""
+"""Stands before a line's numbers where all lines are read at once; roles are their places in ``CELL_NAMES``."""
 
 
 @final
@@ -152,7 +148,7 @@ def parsed(text: bytes, metric: str, *, n: int, keyed: bool = False) -> Column:
     numbers = _numbers(LINE + (b"\n" + LINE).join(found)) if n else np.zeros((0, 3))
     line, role = np.cumsum(numbers[:, 0] == -1) - 1, numbers[:, 0].astype(np.int64)
     totals, counts = {}, {}
-    for at, word in enumerate(IN_ORDER):
+    for at, word in enumerate(CELL_NAMES):
         here = role == at
         if here.any():
             totals[word], counts[word] = np.zeros(n), np.zeros(n)
@@ -162,7 +158,7 @@ def parsed(text: bytes, metric: str, *, n: int, keyed: bool = False) -> Column:
 
 def _numbers(rows: bytes) -> Floats:
     """Return role, total and count of every cell in order, [cells, 3]."""
-    for at, role in enumerate(IN_ORDER):
+    for at, role in enumerate(CELL_NAMES):
         rows = rows.replace(b'"%s":[' % role.encode(), b"%d " % at)
     return np.fromstring(rows.translate(SPACED).decode(), dtype=np.float64, sep=" ").reshape(-1, 3)
 

@@ -73,6 +73,12 @@ def open_streams(runs: Sequence[RunSpec], base: Base) -> tuple[Stream, ...]:
     made: dict[tuple[str, int], Stream] = {}
     found: list[Stream] = []
     for run in runs:
+        if run.universe is None:
+            raise SpecError(
+                f"run {run.run} has no universe",
+                rule="leonids trains on universes of LEO",
+                way_out="other data are trained by a trainer of yours, with LeonidsCallback",
+            )
         universe = Universe(run.universe)
         key = (universe.digest, run.data_seed)
         if key not in made:

@@ -14,7 +14,6 @@ from leonids.ledger.runs import RunWriter, run_state
 from leonids.spec import RunSpec
 from leonids.train.bases import Base
 from leonids.train.bodies import Body
-from leonids.train.callback import WATERMARK
 from leonids.train.data import Stream
 from leonids.train.evaluate import Engine, held_out, review
 from leonids.train.manifest import manifest_of
@@ -23,6 +22,9 @@ from leonids.train.scoring import linear_head
 from leonids.train.stacked import Chunk
 from leonids.train.stopping import Stop
 from leonids.train.tap import Tap
+
+WATERMARK = "leonids.json"
+"""The file in a checkpoint that says how far the streams had come; written last, so that it marks a whole one."""
 
 
 @final
@@ -90,7 +92,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         """Write the line of the step, and its review where one is due; ask for a checkpoint where one is."""
         if self.tap is None:
             return control
-        totals, examples = self.tap.take_step()
+        totals, examples, _ = self.tap.take_step()
         step, wall = state.global_step, time.perf_counter() - self._clock
         line: dict[str, Any] = {"kind": "step", "step": step, "split": "train", "lr": self._rate}
         line |= {"wall_s": round(wall, 6), "examples": examples, "metrics": totals}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, final
 
 import torch
@@ -75,6 +76,7 @@ class Tap:
     def __init__(self, model: Any, *, tokens: str, fail: Callable[[Exception], None]) -> None:
         self.roles: Sequence[str] = (tokens,)
         self.absent: dict[str, str] = {}
+        self.sampled = False
         self._model, self._fail = model, fail
         self._extra: tuple[Tensor, Tensor] | None = None
         self._train: list[Tensor] = []
@@ -114,6 +116,7 @@ class Tap:
             self._passes += 1
             self._examples += _size(inputs)
         if seen is None and model.training and self._passes % EVERY == 1 and labels is not None:
+            self.sampled = True
             seen = self._repeat(inputs, labels)
         if seen is not None:
             (self._train if model.training else self._held).append(self._sums(seen))
@@ -153,15 +156,18 @@ class Tap:
         sums.index_add_(0, cell[seen.mask], columns[seen.mask])
         return sums.view(size, len(self.roles), len(COLUMNS))
 
-    def take_step(self) -> tuple[Totals, int]:
-        """Return totals and examples of the training passes since the last call, of all processes."""
-        rows, examples = _everywhere(self._train, self._examples)
+    def take_step(self, wish: Mapping[str, bool] | None = None) -> tuple[Totals, int, Mapping[str, bool]]:
+        """Return totals and examples of the training passes since the last call, of all processes.
+
+        With them comes the ``wish`` of the first process, which all can follow.
+        """
+        rows, examples, agreed = _everywhere(self._train, self._examples, wish or {})
         self._train, self._examples = [], 0
-        return ({} if rows is None else self._totals(rows.sum(dim=0), rows)), examples
+        return ({} if rows is None else self._totals(rows.sum(dim=0), rows)), examples, agreed
 
     def take_held_out(self) -> list[Totals]:
-        """Return totals of each evaluated row since the last call, of all processes."""
-        rows, _ = _everywhere(self._held, 0)
+        """Return totals of each evaluated row since the last call, of all processes, in the order of the data."""
+        rows, _, _ = _everywhere(self._held, 0, {})
         self._held = []
         return [] if rows is None else [self._totals(row, row.unsqueeze(0)) for row in rows]
 
@@ -194,8 +200,12 @@ def _gathered(value: Any) -> list[Any]:
     return found
 
 
-def _everywhere(rows: Sequence[Tensor], examples: int) -> tuple[Tensor | None, int]:
-    own = torch.cat(list(rows)).cpu() if rows else None
-    found = _gathered((own, examples))
-    parts = [part for part, _ in found if part is not None]
-    return (torch.cat(parts) if parts else None), sum(count for _, count in found)
+def _everywhere(
+    batches: Sequence[Tensor], examples: int, wish: Mapping[str, bool]
+) -> tuple[Tensor | None, int, Mapping[str, bool]]:
+    own = [batch.cpu() for batch in batches] if is_available() and is_initialized() else batches
+    found = _gathered((own, examples, wish))
+    # Processes take batches in turns, so this is the order of the data.
+    turns = zip_longest(*(batches for batches, _, _ in found))
+    parts = [batch for turn in turns for batch in turn if batch is not None]
+    return (torch.cat(parts).cpu() if parts else None), sum(count for _, count, _ in found), found[0][2]

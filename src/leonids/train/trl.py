@@ -24,11 +24,10 @@ from leonids.spec import AdapterSpec, RunSpec
 from leonids.train.adapters import PREFIX, fresh_a, write_adapter
 from leonids.train.bases import Base, load_base
 from leonids.train.batches import PROMPT
-from leonids.train.callback import WATERMARK
 from leonids.train.checkpoints import KEPT, checkpoint_folder, write_whole
 from leonids.train.checks import check_reviews
 from leonids.train.data import Stream, open_streams
-from leonids.train.recorder import Recorder
+from leonids.train.recorder import WATERMARK, Recorder
 from leonids.train.starts import Start, find_start, merge, on_top
 from leonids.train.stopping import Stop, stop_requests
 from leonids.train.tap import FLOOR_KEY, IGNORED, ROLES_KEY

@@ -111,6 +111,8 @@ def _row(table: Table, at: int) -> Row:
 
 def _redrawn(rows: list[Row], run: RunSpec, split: str) -> list[Row]:
     """Add prompt and right answer, drawn again from the universe of the plan; say so where they are other ones."""
+    if run.universe is None:
+        return rows
     universe = Universe(run.universe)
     found = []
     for row in rows:

@@ -14,7 +14,7 @@ from typing import TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from leonids.records import ROLES, TOKEN_SETS
+from leonids.records import CELL_NAMES, CELLS
 from leonids.spec import RunSpec
 from leonids.study.streams import STEPS
 
@@ -24,9 +24,6 @@ MOST_METRICS = 4
 CHUNK_BYTES = 4 << 20
 REMEMBERED_BYTES = 80
 """How much of the end of what was read is compared at the next look: a stream's lines end with their hash."""
-
-IN_ORDER = tuple(sorted((*ROLES, "example")))
-"""Roles as canonical JSON lists them."""
 
 AXES: tuple[tuple[str, str], ...] = (
     ("step", "step"),
@@ -43,7 +40,7 @@ SCALARS: Mapping[str, re.Pattern[bytes]] = {
 
 
 def _pattern(metric: str) -> re.Pattern[bytes]:
-    roles = "".join(rf'(?:"{role}":\[([^,\]]+),([^,\]]+)\],?)?' for role in IN_ORDER)
+    roles = "".join(rf'(?:"{role}":\[([^,\]]+),([^,\]]+)\],?)?' for role in CELL_NAMES)
     return re.compile(rf'"{re.escape(metric)}":\{{{roles}\}}'.encode())
 
 
@@ -164,14 +161,13 @@ class Series:
 
     def _pooled(self, run: str, metric: str, tokens: str) -> Floats:
         rows = self._metric(run, metric)
-        roles = (tokens,) if tokens == "example" else TOKEN_SETS[tokens]
-        at = [2 * IN_ORDER.index(role) for role in roles]
+        at = [2 * CELL_NAMES.index(cell) for cell in CELLS[tokens]]
         total = rows[:, at].sum(axis=1)
         return np.stack([total, rows[:, [place + 1 for place in at]].sum(axis=1)], axis=1)
 
     def _head(self, run: str, tokens: str, head: Mapping[str, float]) -> Floats:
         rows = self._metric(run, "loss")
-        parts = [head.get(role, 0.0) * rows[:, 2 * IN_ORDER.index(role) + 1] for role in TOKEN_SETS[tokens]]
+        parts = [head.get(role, 0.0) * rows[:, 2 * CELL_NAMES.index(role) + 1] for role in CELLS[tokens]]
         return np.asarray(np.sum(parts, axis=0))
 
     def _axis(self, run: str, axis: str) -> Floats:
