@@ -9,7 +9,8 @@ import pytest
 from leonids.claims.prediction import resolved
 from leonids.errors import UsageError
 from leonids.ledger.chain import Ledger
-from leonids.ledger.exports import FORMS, export_predictions, to_preregister, to_prml
+from leonids.ledger.exports import FORMS, to_preregister, to_prml
+from leonids.report.outside import export_lines
 from leonids.spec import find_study, load_study
 from leonids.study.plan import Choices, make_plan
 
@@ -69,7 +70,7 @@ def test_the_same_ledger_gives_the_same_bytes(locked):
 
 def test_an_unknown_format_and_a_ledger_without_a_plan_are_refused(locked, tmp_path):
     with pytest.raises(UsageError, match="one of preregister, prml"):
-        export_predictions(locked.folder, form="osf", to=tmp_path / "to")
+        export_lines(locked.folder, form="osf", to=tmp_path / "to")
     with pytest.raises(UsageError, match="holds no plan"):
         to_prml(Ledger.open(tmp_path / "bare").entries())
     assert not (tmp_path / "to").exists()
@@ -78,7 +79,7 @@ def test_an_unknown_format_and_a_ledger_without_a_plan_are_refused(locked, tmp_p
 @pytest.mark.slow
 def test_preregister_itself_registers_and_verifies_what_is_exported(locked, tmp_path):
     to = tmp_path / "to"
-    export_predictions(locked.folder, form="preregister", to=to)
+    export_lines(locked.folder, form="preregister", to=to)
     for command in ("init", "register", "verify"):
         done = subprocess.run([program("preregister"), command], cwd=to, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -87,8 +88,8 @@ def test_preregister_itself_registers_and_verifies_what_is_exported(locked, tmp_
 @pytest.mark.slow
 def test_falsify_itself_locks_and_judges_what_is_exported(locked, tmp_path):
     to = tmp_path / "to"
-    exported = export_predictions(locked.folder, form="prml", to=to)
-    for name in exported.files:
+    export_lines(locked.folder, form="prml", to=to)
+    for name in [path.name for path in sorted(to.iterdir())]:
         subprocess.run([program("falsify"), "lock", name], cwd=to, capture_output=True, check=True)
         manifest = json.loads((to / name).read_bytes())
         up = manifest["comparator"][0] == ">"

@@ -17,27 +17,35 @@ What is never done
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from leonids.claims.case import Case, case_of
 from leonids.claims.evidence import Evidence
-from leonids.claims.prediction import Hypothesis, check_study
+from leonids.claims.prediction import Hypothesis, Prediction, check_study
 from leonids.claims.reasons import decisive, reason_of
 from leonids.records import Verdict, Word
 from leonids.stats.families import Decision, gates, holm, step_down
 from leonids.stats.intervals import Interval
 
 
-def judge(hypotheses: Mapping[str, Hypothesis], evidence: Evidence, *, at: float | None) -> tuple[Verdict, ...]:
+def judge(
+    hypotheses: Mapping[str, Hypothesis],
+    evidence: Evidence,
+    *,
+    at: float | None,
+    withdrawn: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Verdict, ...]:
     """Return one verdict for each prediction, in the order written.
 
     ``at`` is the progress (0..1) reached: what falls due later, or waits for a run that is behind, is
-    ``not_due``. None says that the study is closed: what was not measured is ``void``.
+    ``not_due``. None says that the study is closed: what was not measured is ``void``. ``withdrawn`` are ids with
+    the reason: void, and still of their family.
     Raises ``SpecError`` for premises that do not exist or go in a circle.
     """
     check_study(hypotheses)
     found: dict[str, Verdict] = {}
     for hypothesis in hypotheses.values():
-        cases = [case_of(p, evidence, at=at) for p in hypothesis.predictions]
+        cases = [_case(p, evidence, at=at, withdrawn=withdrawn) for p in hypothesis.predictions]
         for case, support, refute in zip(cases, _supports(cases), _refutes(cases), strict=True):
             found[case.prediction.id] = _verdict(case, support, refute)
     predictions = {p.id: p for h in hypotheses.values() for p in h.predictions}
@@ -48,6 +56,12 @@ def judge(hypotheses: Mapping[str, Hypothesis], evidence: Evidence, *, at: float
             if name not in gated and gated.keys() >= set(needs):
                 gated[name] = _gate(verdict, [gated[need] for need in needs])
     return tuple(gated[name] for name in found)
+
+
+def _case(prediction: Prediction, evidence: Evidence, *, at: float | None, withdrawn: Mapping[str, str]) -> Case:
+    case = case_of(prediction, evidence, at=at)
+    why = withdrawn.get(prediction.id)
+    return case if why is None else replace(case, word="void", reason=f"withdrawn: {why}", readings=())
 
 
 def _supports(cases: Sequence[Case]) -> tuple[Decision, ...]:

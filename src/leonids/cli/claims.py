@@ -1,5 +1,6 @@
-"""Commands on what was predicted: register, lint, judge, verify."""
+"""Commands on what was predicted: register, amend, withdraw, lint, judge, verify, anchor, export."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,14 +25,44 @@ def _share(text: str | None) -> float | None:
 
 @app.command()
 def register(study: Study, out: Out) -> None:
-    """Lock a study's predictions without running it."""
+    """Lock a study's predictions without running it, and say what their planned numbers can decide."""
+    from leonids.report.linting import power_lines
     from leonids.spec import find_study, load_study
     from leonids.study.conduct import register as lock
     from leonids.study.plan import Choices, make_plan
 
     path = find_study(study)
-    ledger = lock(make_plan(load_study(path), Choices(), beside=path.parent), out)
+    plan = make_plan(load_study(path), Choices(), beside=path.parent)
+    ledger = lock(plan, out)
+    say("\n".join(power_lines(plan.study, plan.runs)))
     typer.echo(f"{ledger.head().count} {ledger.head().sha256}")
+
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the ledger.")]
+
+
+@app.command()
+def amend(
+    folder: Folder,
+    prediction: Annotated[Path, typer.Argument(help="One prediction as YAML, as in a study.")],
+    reason: Reason,
+) -> None:
+    """Lock a new version of a prediction, or one more; what was locked before it is judged as well."""
+    from leonids.study.amend import amend as lock
+
+    entry, name = lock(folder, prediction, reason=reason)
+    typer.echo(f"{entry.count} {entry.sha256} {name}")
+
+
+@app.command()
+def withdraw(
+    folder: Folder, prediction: Annotated[str, typer.Argument(help="A prediction's id.")], reason: Reason
+) -> None:
+    """Withdraw a prediction that was not judged yet; it stays visible, with the reason."""
+    from leonids.study.amend import withdraw as take_back
+
+    entry = take_back(folder, prediction, reason=reason)
+    typer.echo(f"{entry.count} {entry.sha256}")
 
 
 @app.command()
@@ -93,3 +124,39 @@ def verify(
         typer.echo("\n".join(f"BROKEN   {p}" for p in problems) or "checked  each verdict follows from the files")
     if problems:
         raise typer.Exit(3)
+
+
+@app.command()
+def anchor(
+    folder: Folder,
+    to: Annotated[str | None, typer.Option(help="git, or the URL of a time-stamping authority (RFC 3161).")] = None,
+    roots: Annotated[Path | None, typer.Option(help="Root certificates (PEM) to check time stamps with.")] = None,
+) -> None:
+    """Have something outside date the ledger; without --to, check what anchors there are (exit 3: one is broken).
+
+    git commits the ledger alone, and holds once a remote branch has the commit. What cannot be reached is owed.
+    """
+    from leonids.report.outside import anchor_lines, anchor_states
+
+    if to is not None:
+        typer.echo("\n".join(anchor_lines(folder, to=to)))
+        return
+    lines, whole = anchor_states(folder, roots=roots)
+    typer.echo("\n".join(lines))
+    if not whole:
+        raise typer.Exit(3)
+
+
+@app.command()
+def export(
+    folder: Folder,
+    to: Annotated[str, typer.Option("--to", help="preregister, prml or csv.")],
+    out: Out,
+) -> None:
+    """Write a folder's predictions for another registry, or its measurements as a table.
+
+    What a format cannot hold is left out and named, with the reason.
+    """
+    from leonids.report.outside import export_lines
+
+    typer.echo("\n".join(export_lines(folder, form=to, to=out)))

@@ -10,13 +10,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeAlias, cast, final
 
 from leonids.digest import canonical_json, sha256_hex
 from leonids.errors import UsageError
-from leonids.ledger.chain import read_entries
-from leonids.ledger.disk import make_folder, write_whole
 from leonids.ledger.entry import Entry
 from leonids.ledger.registered import registered
 
@@ -232,19 +229,4 @@ FORMS: tuple[tuple[str, Callable[[Sequence[Entry]], Exported]], ...] = (
     ("preregister", to_preregister),
     ("prml", to_prml),
 )
-"""One row a format."""
-
-
-def export_predictions(out: Path, *, form: str, to: Path) -> Exported:
-    """Write a folder's predictions in another registry's format into ``to``.
-
-    Raises ``UsageError`` for an unknown format or a folder without a study, ``OutputError`` where it cannot write.
-    """
-    make = dict(FORMS).get(form)
-    if make is None:
-        raise UsageError(f"no export to {form!r}", rule=f"one of {', '.join(name for name, _ in FORMS)}")
-    exported = make(read_entries(out))
-    make_folder(to)
-    for name, content in exported.files.items():
-        write_whole(to / name, content)
-    return exported
+"""One row a format of predictions."""

@@ -166,6 +166,8 @@ def check_predictions(entries: Entries, found: _Findings) -> None:
                 raise Broken(f"{unknown[0]} was not registered before this {entry['type']}")
             if entry["type"] in {"amend", "withdraw"} and not entry["body"].get("reason"):
                 raise Broken(f"this {entry['type']} gives no reason")
+            if entry["type"] == "amend":
+                known |= {f"{name}.v{entry['body'].get('version')}" for name in names}
         except Broken as error:
             found.broken(place, str(error))
         else:

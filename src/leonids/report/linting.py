@@ -1,14 +1,15 @@
 """What is wrong with a study or a universe before anything runs: what `leonids lint` prints."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
+from leonids.claims.cards import cards
 from leonids.claims.lint import Finding, lint, refused
 from leonids.claims.prediction import Prediction
-from leonids.claims.setting import ArmFacts, Setting
 from leonids.errors import LeonidsError, SpecError
 from leonids.spec import (
+    RunSpec,
     StudySpec,
     find_study,
     load_study,
@@ -21,34 +22,10 @@ from leonids.spec import (
 )
 from leonids.study.floors import floors_by_arm
 from leonids.study.plan import Choices, Plan, make_plan
+from leonids.study.setting import setting_of
 from leonids.universe.universe import Universe
 
 LINTED_EXAMPLES = 500
-
-
-def setting_of(plan: Plan) -> Setting:
-    """Return what lint needs to know of a plan: arms, reviews, floors (data and head), ceilings."""
-    floors = floors_by_arm(plan.runs)
-    arms = {}
-    for arm in plan.arms:
-        runs = [run for run in plan.runs if run.arm == arm]
-        arms[arm] = ArmFacts(
-            seeds=tuple(run.data_seed for run in runs),
-            rank=runs[0].adapter.rank,
-            alpha_rule=runs[0].adapter.alpha_rule,
-            schedule=runs[0].schedule,
-            review_examples=runs[0].review_examples,
-            test_examples=runs[0].test_examples,
-            seen_frac=plan.study.arms[arm].seen,
-        )
-    least = {}
-    for arm, found in floors.items():
-        head = found.head.nats.values()
-        least[arm, "all"] = found.all.nats_per_token
-        least[arm, "answer"] = found.answer.nats_per_token + (min(head) if head else 0.0)
-    ceilings = {(arm, "match"): found.answer.ceiling.mean for arm, found in floors.items()}
-    ceilings |= {(arm, "meaning_match"): found.answer.meaning_ceiling.mean for arm, found in floors.items()}
-    return Setting(arms=arms, reviews=plan.study.reviews, floors=least, ceilings=ceilings)
 
 
 def lint_universe(reference: str) -> tuple[Finding, ...]:
@@ -69,7 +46,14 @@ def lint_universe(reference: str) -> tuple[Finding, ...]:
 
 def lint_study(study: StudySpec, plan: Plan) -> tuple[Finding, ...]:
     """Return what is wrong with a study's predictions and questions."""
-    return lint(study.hypotheses, setting_of(plan), questions=study.questions)
+    setting = setting_of(plan.study, plan.runs, floors=floors_by_arm(plan.runs))
+    return lint(study.hypotheses, setting, questions=study.questions)
+
+
+def power_lines(study: StudySpec, runs: Sequence[RunSpec]) -> list[str]:
+    """Return the power card of each prediction in a line: what the planned number of units can decide."""
+    setting = setting_of(study, runs, floors={})
+    return [f"power {c.prediction}: {c.says}" for family in study.hypotheses.values() for c in cards(family, setting)]
 
 
 def lint_file(path: Path) -> tuple[Finding, ...]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from leonids.records import Verdict
+from leonids.report.linting import power_lines
 from leonids.report.tables import print_verdicts
 from leonids.study.folder import StudyFolder
 from leonids.study.plan import Plan
@@ -69,6 +70,8 @@ class Terminal:
         """Say what is locked and what will run."""
         console = self._console
         console.print(Text(f"{len(plan.predictions)} predictions locked in {out / 'ledger.jsonl'}"))
+        for line in power_lines(plan.study, plan.runs):
+            console.print(Text(line), soft_wrap=True)
         console.print(
             Text(f"training {len(plan.runs)} runs of {len(plan.arms)} arms on {plan.base}, {plan.runs[0].steps} steps")
         )

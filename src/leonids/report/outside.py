@@ -1,12 +1,24 @@
 """A folder and the world outside it, for a reader: anchors of its ledger, its predictions in other registries."""
 
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from leonids.errors import UsageError
 from leonids.ledger.anchors import anchor_git, anchor_timestamp, check_anchors
 from leonids.ledger.chain import Ledger, read_entries
-from leonids.ledger.exports import export_predictions
+from leonids.ledger.disk import make_folder, unwritable, write_whole
+from leonids.ledger.entry import Entry
+from leonids.ledger.exports import FORMS, Exported
+from leonids.ledger.streams import read_stream
 from leonids.ledger.timestamps import checker, stamp_at, unchecked
+from leonids.study.folder import StudyFolder
+from leonids.study.streams import REVIEWS, STEPS
+
+Writer: TypeAlias = Callable[[Path, Path], list[str]]
+"""Write a study's folder into another one, and say what was written."""
 
 
 def anchor_lines(folder: Path, *, to: str) -> list[str]:
@@ -32,7 +44,57 @@ def anchor_states(folder: Path, *, roots: Path | None = None) -> tuple[list[str]
 
 
 def export_lines(folder: Path, *, form: str, to: Path) -> list[str]:
-    """Write a folder's predictions for another registry and say what was written and what was left out."""
-    exported = export_predictions(folder, form=form, to=to)
+    """Write a folder in another format into ``to``; say what was written and what was left out, and why.
+
+    Raises ``UsageError`` for an unknown format or a folder without a study, ``OutputError`` where it cannot write.
+    """
+    writers: dict[str, Writer] = {name: partial(_predictions, make) for name, make in FORMS}
+    writers |= dict(TABLES)
+    if form not in writers:
+        raise UsageError(f"no export to {form!r}", rule=f"one of {', '.join(writers)}")
+    return writers[form](folder, to)
+
+
+def _predictions(make: Callable[[Sequence[Entry]], Exported], folder: Path, to: Path) -> list[str]:
+    exported = make(read_entries(folder))
+    make_folder(to)
+    for name, content in exported.files.items():
+        write_whole(to / name, content)
     written = [str(to / name) for name in exported.files]
     return written + [f"left out {name}: {reason}" for name, reason in exported.left_out.items()]
+
+
+def measurements(study: StudyFolder) -> Iterator[tuple[str | int | float, ...]]:
+    """Yield every measurement of a folder's runs, ``COLUMNS`` each. A total of a whole answer has the role example.
+
+    ``index`` is that of a held-out example, and empty for a training step.
+    """
+    for run in study.runs:
+        for stream in (STEPS, REVIEWS):
+            path = study.out / run.run / stream
+            lines = read_stream(path) if path.is_file() else ()
+            for line in (one for one in lines if one.get("kind") in ("step", "observation")):
+                place = (run.run, run.arm, run.data_seed, line["split"], line["step"], line.get("index", ""))
+                for metric, roles in line["metrics"].items():
+                    for role, (total, count) in roles.items():
+                        yield (*place, metric, role, float(total), count)
+
+
+def _csv(folder: Path, to: Path) -> list[str]:
+    rows = measurements(StudyFolder.open(folder))
+    make_folder(to)
+    path = to / "measurements.csv"
+    try:
+        with path.open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.writer(handle)
+            writer.writerow(COLUMNS)
+            writer.writerows(rows)
+    except OSError as error:
+        raise unwritable(path, error) from None
+    return [str(path)]
+
+
+COLUMNS = ("run", "arm", "data_seed", "split", "step", "index", "metric", "role", "total", "count")
+
+TABLES: tuple[tuple[str, Writer], ...] = (("csv", _csv),)
+"""One row a format of measurements; formats of predictions are ``ledger.exports.FORMS``."""

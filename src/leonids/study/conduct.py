@@ -8,19 +8,21 @@ from typing import Any, Protocol, cast, final
 
 from leonids.claims.evidence import step_at
 from leonids.claims.judge import judge
+from leonids.claims.lint import lint
 from leonids.claims.prediction import resolved
 from leonids.digest import Json, canonical_json
-from leonids.errors import OutputError, UsageError
+from leonids.errors import OutputError, SpecError, UsageError
 from leonids.launch import check_installed, launch
 from leonids.ledger.chain import Ledger, read_entries
 from leonids.ledger.entry import Entry
 from leonids.ledger.lines import HEAD, LEDGER
 from leonids.records import Verdict
 from leonids.spec import FOREIGN
-from leonids.study.floors import floors_by_arm
+from leonids.study.floors import ArmFloors, floors_by_arm
 from leonids.study.folder import FLOORS, PLAN, FolderEvidence, StudyFolder, note_about
 from leonids.study.plan import Plan
 from leonids.study.progress import Progress, RunProgress, sealed_steps
+from leonids.study.setting import setting_of
 
 
 class Watch(Protocol):
@@ -42,19 +44,30 @@ class Watch(Protocol):
 def register(plan: Plan, out: Path, *, resume: bool = False) -> Ledger:
     """Lock a plan: its floors and predictions go into the folder's ledger before anything runs.
 
-    Everything that can be wrong with the plan is found before the first byte is written. A registration that was
-    cut short is completed. Raises ``OutputError`` where the folder holds another study, this one with something
-    changed since the lock, or this one and ``resume`` is not asked for.
+    Everything that can be wrong with the plan is found before the first byte is written: a claim that lint refuses
+    is not locked (``SpecError``). A registration that was cut short is completed. Raises ``OutputError`` where the
+    folder holds another study, this one with something changed since the lock, or this one and ``resume`` is not
+    asked for.
     """
     entries = _present(plan, out, resume=resume)
-    arms = None if note_about(entries, FLOORS) else {a: f.to_json() for a, f in floors_by_arm(plan.runs).items()}
+    floors = None if note_about(entries, FLOORS) else floors_by_arm(plan.runs)
+    if floors is not None:
+        _check_claims(plan, floors)
     ledger = Ledger.open(out)
     if note_about(entries, PLAN) is None:
         ledger.append("note", {"about": PLAN, "digest": plan.digest, **plan.to_json()})
-    if arms is not None:
-        ledger.append("note", {"about": FLOORS, "arms": plain(arms)})
+    if floors is not None:
+        ledger.append("note", {"about": FLOORS, "arms": plain({arm: f.to_json() for arm, f in floors.items()})})
     ledger.register([cast("dict[str, Json]", resolved(prediction)) for prediction in plan.predictions])
     return ledger
+
+
+def _check_claims(plan: Plan, floors: Mapping[str, ArmFloors]) -> None:
+    setting = setting_of(plan.study, plan.runs, floors=floors)
+    worthless = [found for found in lint(plan.study.hypotheses, setting) if found.refuses]
+    if worthless:
+        more = f" (and {len(worthless) - 1} more)" if worthless[1:] else ""
+        raise SpecError(f"{worthless[0].place}: {worthless[0].says}{more}", way_out=worthless[0].fix)
 
 
 def _present(plan: Plan, out: Path, *, resume: bool) -> Sequence[Entry]:
@@ -125,7 +138,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Json]:
 
 def judge_folder(folder: StudyFolder, *, at: float | None) -> tuple[Verdict, ...]:
     """Return the verdicts on a folder's predictions at a progress, or at the end (None). Writes nothing."""
-    return judge(folder.hypotheses, FolderEvidence(folder, until=at), at=at)
+    return judge(folder.hypotheses, FolderEvidence(folder, until=at), at=at, withdrawn=folder.withdrawn)
 
 
 def write_verdicts(ledger: Ledger, verdicts: Sequence[Verdict], *, at: float | None, run: str = "") -> None:

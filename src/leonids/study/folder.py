@@ -9,12 +9,12 @@ from typing import Any, cast, final
 import numpy as np
 
 from leonids.claims.evidence import RunFacts, Units, Window, step_at
-from leonids.claims.prediction import Hypothesis, Prediction, Question
+from leonids.claims.prediction import Hypothesis, Question
 from leonids.errors import UsageError
 from leonids.ledger.chain import read_entries
 from leonids.ledger.entry import Entry
 from leonids.ledger.grades import grade, watermark_of
-from leonids.ledger.registered import registered
+from leonids.ledger.registered import Registered, registered
 from leonids.ledger.runs import run_state
 from leonids.records import CELLS, Grade
 from leonids.spec import FOREIGN, RunSpec, StudySpec, validate
@@ -46,6 +46,31 @@ def _plan_of(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return {"study": study, "hypotheses": {}, "questions": [], "scale": "full", "runs": runs}
 
 
+def name_of(version: Registered) -> str:
+    """Return the id under which a version of a prediction is judged: its own, with ``.v2`` and so on if amended."""
+    return version.id if version.version == 1 else f"{version.id}.v{version.version}"
+
+
+def added(entries: Sequence[Entry], plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was locked after the plan, as hypotheses in JSON.
+
+    Each entry's predictions are a family of their own, so that a later lock changes no verdict of an earlier one.
+    """
+    planned = {
+        prediction["id"] for hypothesis in plan["hypotheses"].values() for prediction in hypothesis["predictions"]
+    }
+    found: dict[str, Any] = {}
+    for versions in registered(entries).values():
+        for version in versions:
+            if version.version == 1 and version.id in planned:
+                continue
+            why = f" instead of {version.id}: {version.reason}" if version.reason else ""
+            said = {"claim": f"Locked later, by ledger entry {version.seq + 1}{why}.", "predictions": []}
+            family = found.setdefault(f"later-{version.seq + 1}", said)
+            family["predictions"].append({**version.prediction, "id": name_of(version)})
+    return found
+
+
 @final
 @dataclass(frozen=True)
 class StudyFolder:
@@ -75,9 +100,21 @@ class StudyFolder:
 
     @cached_property
     def study(self) -> StudySpec:
-        """The study as it was when it was registered."""
-        data = {**self.plan["study"], "hypotheses": self.plan["hypotheses"], "questions": self.plan["questions"]}
+        """The study as it was when it was registered, and what was locked after that (see ``added``)."""
+        hypotheses = {**self.plan["hypotheses"], **added(self.entries, self.plan)}
+        data = {**self.plan["study"], "hypotheses": hypotheses, "questions": self.plan["questions"]}
         return validate(StudySpec, data, name="the ledger's plan")
+
+    @cached_property
+    def locks(self) -> Mapping[str, tuple[str, int]]:
+        """Each prediction's id and version in the ledger, by the id under which it is judged."""
+        return {name_of(v): (v.id, v.version) for versions in registered(self.entries).values() for v in versions}
+
+    @cached_property
+    def withdrawn(self) -> Mapping[str, str]:
+        """The reasons of withdrawn predictions, by the id under which they are judged."""
+        versions = (v for versions in registered(self.entries).values() for v in versions)
+        return {name_of(version): version.withdrawn for version in versions if version.withdrawn}
 
     @cached_property
     def runs(self) -> tuple[RunSpec, ...]:
@@ -93,16 +130,6 @@ class StudyFolder:
     def questions(self) -> tuple[Question, ...]:
         """The key questions."""
         return self.study.questions
-
-    @cached_property
-    def predictions(self) -> tuple[Prediction, ...]:
-        """Every registered version of every prediction that was not withdrawn, in order of registration."""
-        return tuple(
-            validate(Prediction, version.prediction, name=f"prediction {version.id}")
-            for versions in registered(self.entries).values()
-            for version in versions
-            if not version.withdrawn
-        )
 
     @cached_property
     def floors(self) -> Mapping[str, Any]:
@@ -175,13 +202,15 @@ class StudyFolder:
     def _grade(self, run: str, prediction: str) -> Grade:
         # A run that has not begun has no data that a prediction could have seen.
         begun = self._state(run) != "absent"
-        return grade(self.entries, run, prediction) if begun else "sealed"
+        name, version = self.locks[prediction]
+        return grade(self.entries, run, name, version=version) if begun else "sealed"
 
     def _seen_steps(self, run: str, prediction: str) -> int:
         """Return how many steps of a run may have existed when a prediction was locked."""
         if self._state(run) == "absent":
             return 0
-        seen = watermark_of(self.entries, prediction, run)
+        name, version = self.locks[prediction]
+        seen = watermark_of(self.entries, name, run, version=version)
         if seen is None:
             return self.streams(run).done_steps
         # The first line of a stream says where it starts; a step is a line after it.

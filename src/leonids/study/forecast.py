@@ -32,13 +32,14 @@ def with_bands(study: StudySpec, runs: Sequence[RunSpec]) -> StudySpec:
     if not any(p.expect.within and not p.expect.within.at for p in study.predictions):
         return study
     hypotheses: Mapping[str, Hypothesis] = {
-        name: replace(hypothesis, predictions=tuple(_with_band(p, study, runs) for p in hypothesis.predictions))
+        name: replace(hypothesis, predictions=tuple(with_band(p, study, runs) for p in hypothesis.predictions))
         for name, hypothesis in study.hypotheses.items()
     }
     return study.model_copy(update={"hypotheses": hypotheses})
 
 
-def _with_band(prediction: Prediction, study: StudySpec, runs: Sequence[RunSpec]) -> Prediction:
+def with_band(prediction: Prediction, study: StudySpec, runs: Sequence[RunSpec]) -> Prediction:
+    """Return a prediction with its forecast's band written out as numbers; every other one as it is."""
     within = prediction.expect.within
     if within is None or within.at:
         return prediction

@@ -6,7 +6,6 @@ from typing import Any, final
 
 from leonids.claims.cards import card_of
 from leonids.claims.prediction import Prediction
-from leonids.claims.setting import ArmFacts, Setting
 from leonids.errors import LeonidsError, UsageError
 from leonids.ledger.entry import Entry
 from leonids.ledger.registered import registered
@@ -19,6 +18,7 @@ from leonids.report.findings import Findings
 from leonids.report.html import rendered
 from leonids.report.sections import STATUS_ICONS
 from leonids.report.tables import run_rows
+from leonids.study.setting import setting_of
 from leonids.web.chart import MOST_POINTS, Chart, table, thinned
 from leonids.web.charts import HELD_OUT, SMOOTHINGS, TOKENS, TRAINED, Asked, arms_of, chart_named, chosen_prediction
 from leonids.web.drawing import svg
@@ -130,33 +130,19 @@ def prediction(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Co
     asked = asked_of(query)
     claim = chosen_prediction(findings, asked)
     verdict = findings.verdicts.get(claim.id)
-    family = next(said for said in findings.folder.hypotheses.values() if claim in said.predictions)
-    entries = findings.folder.entries
+    folder = findings.folder
+    family = next(said for said in folder.hypotheses.values() if claim in said.predictions)
+    locks = registered(folder.entries).get(folder.locks[claim.id][0], ())
     return {
         **_row(findings, claim),
         "hypothesis": family,
         "measured": measured(claim.measure),
         "follows": "" if verdict is None else consequence(verdict, claim),
-        "power": card_of(claim, _setting(findings), family=len(family.predictions)).says,
-        "locks": [(version, entries[version.seq]) for version in registered(entries).get(claim.id, ())],
+        "power": card_of(claim, setting_of(folder.study, folder.runs, floors={}), family=len(family.predictions)).says,
+        "locks": [(version, folder.entries[version.seq]) for version in locks],
         "charts": [shown(shelf, findings, "prediction", asked)],
         "count": len(findings.predictions),
     }
-
-
-def _setting(findings: Findings) -> Setting:
-    arms = {}
-    for arm in arms_of(findings):
-        runs = findings.folder.runs_of(arm)
-        arms[arm] = ArmFacts(
-            seeds=tuple(run.data_seed for run in runs),
-            rank=runs[0].adapter.rank,
-            alpha_rule=runs[0].adapter.alpha_rule,
-            schedule=runs[0].schedule,
-            review_examples=runs[0].review_examples,
-            test_examples=runs[0].test_examples,
-        )
-    return Setting(arms=arms, reviews=findings.folder.study.reviews, floors={}, ceilings={})
 
 
 def arms(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Context:
