@@ -1,3 +1,5 @@
+import csv
+
 import pytest
 
 from leonids.errors import UsageError
@@ -45,3 +47,21 @@ def test_an_export_names_its_files_and_what_it_left_out(folder, tmp_path):
     assert lines[0] == str(tmp_path / "to" / "P1.prml.json")
     assert lines[1].startswith("left out P2: ")
     assert (tmp_path / "to" / "P1.prml.json").is_file()
+
+
+def test_measurements_as_a_table_are_those_of_the_streams(tmp_path, whole):
+    [path] = export_lines(whole.out, form="csv", to=tmp_path / "to")
+    with open(path, newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    assert {row["run"] for row in rows} == {run.run for run in whole.runs}
+    run = whole.runs[0].run
+    table = whole.streams(run).steps
+    for metric, role in table.totals:
+        cells = [r for r in rows if (r["run"], r["split"], r["metric"], r["role"]) == (run, "train", metric, role)]
+        assert sum(float(row["total"]) for row in cells) == pytest.approx(float(table.totals[metric, role].sum()))
+
+
+def test_an_unknown_format_names_those_there_are(folder, tmp_path):
+    with pytest.raises(UsageError, match="preregister, prml, csv"):
+        export_lines(folder, form="parquett", to=tmp_path / "to")
+    assert not (tmp_path / "to").exists()

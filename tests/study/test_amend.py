@@ -82,7 +82,7 @@ def test_a_claim_that_does_not_fit_the_study_is_refused_and_nothing_is_written(
     out = tmp_path / "out"
     register(plan, out)
     before = (out / "ledger.jsonl").read_bytes()
-    with pytest.raises(UsageError, match="arms are wide, thin"):
+    with pytest.raises(UsageError, match="arms are thin, wide"):
         amend(out, claim(arm="tall"), reason="r")
     with pytest.raises(SpecError, match="needs 'H9'"):
         amend(out, claim(needs="H9"), reason="r")
