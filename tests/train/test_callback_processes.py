@@ -1,4 +1,4 @@
-"""Promises of the callback where several processes train: everything is pooled, one of them writes, all end together."""
+"""Promises of the callback where several processes train: everything is pooled, one of them writes, all end at once."""
 
 import os
 import socket
