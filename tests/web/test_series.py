@@ -13,7 +13,7 @@ from leonids.claims.measure import Measure
 from leonids.report.curves import series as recorded
 from leonids.study.folder import StudyFolder
 from leonids.web.charts import TRAINED
-from leonids.web.series import AXES, Series
+from leonids.web.series import AXES, SKETCH_POINTS, Series
 
 
 def curve(series: Series, run: str = "plain.s0", **asked: Any) -> Any:
@@ -93,6 +93,26 @@ def test_what_is_not_a_number_stays_what_it_is(runs: Any, tmp_path: Path, line_o
     found = curve(Series(tmp_path, runs)).y
     assert found[0] == 1.0
     assert np.isnan(found[1])
+
+
+def test_until_a_long_stream_is_read_a_curve_is_points_of_it_and_says_so(
+    runs: Any, tmp_path: Path, line_of: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leonids.web.series.AT_ONCE_BYTES", 0)
+    monkeypatch.setattr("leonids.web.series.READ_AFTER_S", 3600.0)
+    path = tmp_path / "plain.s0" / "steps.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(b"".join(line_of(step, value=step / 7) for step in range(1, 1001)))
+    series = Series(tmp_path, runs)
+    first = curve(series)
+    assert first.partial
+    assert 100 < len(first.x) <= SKETCH_POINTS
+    np.testing.assert_allclose(first.y, first.x / 7)
+    assert curve(series, axis="tokens").x.size == 0, "a sum over all steps is not guessed"
+    assert len(curve(series, wait=True).x) == 1000
+    series.read(["loss"])
+    assert not curve(series).partial
+    np.testing.assert_allclose(curve(series).x, np.arange(1, 1001))
 
 
 def test_only_the_last_metrics_are_kept(whole: StudyFolder) -> None:

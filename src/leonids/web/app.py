@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -21,7 +22,7 @@ from leonids.errors import LeonidsError, UsageError
 from leonids.report.escape import visible
 from leonids.web import pages
 from leonids.web.chart import MOST_POINTS, as_csv, as_json, thinned
-from leonids.web.charts import Asked, chart_named
+from leonids.web.charts import chart_named
 from leonids.web.drawing import svg
 from leonids.web.examples import examples
 from leonids.web.pages import Page, asked_of
@@ -116,15 +117,9 @@ class Site:
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         beat = asyncio.create_task(self._pulse.beat())
-        # The first chart's curves are read before they are asked for: the first look at a long run is then short.
-        ready = asyncio.create_task(run_in_threadpool(self._warm))
         yield
         beat.cancel()
-        await asyncio.gather(beat, ready, return_exceptions=True)
-
-    def _warm(self) -> None:
-        chart_named("train")(self._shelf, self._shelf.findings(), Asked())
-        self._shelf.warm = True
+        await asyncio.gather(beat, return_exceptions=True)
 
     def _page(self, template: str, title: str, gather: Page) -> Callable[[Request], Response]:
         def page(request: Request) -> Response:
@@ -152,10 +147,12 @@ class Site:
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
-        whole = chart_named(name)(self._shelf, self._shelf.findings(), asked)
+        # What is saved has every point, or the least and greatest of every stretch: it waits until all are read.
+        wanted = asked if form == "json" else replace(asked, full=True)
+        whole = chart_named(name)(self._shelf, self._shelf.findings(), wanted)
         drawn = whole if asked.full else thinned(whole, most=MOST_POINTS)
         if form == "json":
-            return JSONResponse(as_json(drawn), headers=headers)
+            return JSONResponse(as_json(drawn), headers={} if whole.partial else headers)
         headers["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
         if form == "svg":
             return Response(svg(drawn), media_type="image/svg+xml", headers=headers)

@@ -60,7 +60,10 @@ class Stack:
 @final
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What is drawn, in the unit of its axes. ``levels`` are horizontal lines, (label, y)."""
+    """What is drawn, in the unit of its axes. ``levels`` are horizontal lines, (label, y).
+
+    ``partial``: more was recorded than has been read so far.
+    """
 
     title: str
     x_label: str
@@ -71,6 +74,7 @@ class Chart:
     stacks: tuple[Stack, ...] = ()
     caption: str = ""
     frame: tuple[float, float] | None = None
+    partial: bool = False
 
     @property
     def recorded(self) -> int:
@@ -140,6 +144,7 @@ def as_json(chart: Chart) -> dict[str, Any]:
         "y_label": chart.y_label,
         "caption": chart.caption,
         "frame": chart.frame,
+        "partial": chart.partial,
         "lines": [
             {
                 "label": line.label,

@@ -30,7 +30,7 @@ from leonids.report.palette import ARM_STYLES, PART_COLOURS, style_of
 from leonids.report.phases import PHASES
 from leonids.spec import RunSpec
 from leonids.web.chart import Box, Chart, Line, Stack, smoothed
-from leonids.web.series import AXES
+from leonids.web.series import AXES, SKETCH_POINTS, Trained
 from leonids.web.shelf import Shelf
 
 DASHES: Mapping[str, str] = {"-": "", "--": "7 4", "-.": "8 3 2 3", ":": "2 3"}
@@ -101,36 +101,42 @@ def _look(findings: Findings, arm: str) -> tuple[str, str]:
     return ("#888888" if colour == "#000000" else colour), DASHES[dash]
 
 
-def _trained(shelf: Shelf, findings: Findings, run: RunSpec, asked: Asked) -> Curve:
+def _trained(shelf: Shelf, findings: Findings, run: RunSpec, asked: Asked, *, wait: bool) -> Trained:
     row = metric_named(asked.metric)
     whole = row is not None and row.whole_answer
     tokens = run.loss_on if asked.tokens == "trained" else asked.tokens
     head: dict[str, float] = {role: findings.folder.head_nats(run.arm, role) for role in ANSWER_ROLES}
-    found = shelf.series.trained(
-        run.run, metric=asked.metric, tokens="example" if whole else tokens, axis=asked.axis, head=head
+    return shelf.series.trained(
+        run.run, metric=asked.metric, tokens="example" if whole else tokens, axis=asked.axis, head=head, wait=wait
     )
-    return Curve(found.x, found.y)
 
 
 def train(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
     """Draw a metric at every training step of every run: as recorded, and smoothed besides where that is asked for."""
     row = metric_named(asked.metric)
     unit = "" if row is None else row.unit
+    curves = [(run, _trained(shelf, findings, run, asked, wait=asked.full)) for run in findings.folder.runs]
+    partial = any(curve.partial for _, curve in curves)
+    smooth = 0 if partial else asked.smooth
     lines = []
-    for run in findings.folder.runs:
-        curve = _trained(shelf, findings, run, asked)
+    for run, curve in curves:
         if not curve.x.size:
             continue
         colour, dash = _look(findings, run.arm)
-        raw = Line(run.run, curve.x, curve.y, colour, dash, faint=asked.smooth > 0)
-        lines += [raw, smoothed(raw, steps=asked.smooth)] if asked.smooth else [raw]
+        raw = Line(run.run, curve.x, curve.y, colour, dash, faint=smooth > 0)
+        lines += [raw, smoothed(raw, steps=smooth)] if smooth else [raw]
     named = "the tokens in each arm's loss" if asked.tokens == "trained" else f"{asked.tokens} tokens"
     of = "" if row is not None and row.whole_answer else f" over {named}"
     caption = f"{asked.metric.replace('_', ' ')}{of}: the training batch of each step, as recorded."
-    if asked.smooth:
-        caption += f" Bold: the mean of the past with weights that fall by 1/e in {asked.smooth} steps; faint: raw."
+    if smooth:
+        caption += f" Bold: the mean of the past with weights that fall by 1/e in {smooth} steps; faint: raw."
     title = f"Training: {asked.metric.replace('_', ' ')}"
-    return Chart(title, dict(AXES)[asked.axis], unit, tuple(lines), caption=caption if lines else "No step yet.")
+    said = _unread(caption) if partial else caption if lines else "No step yet."
+    return Chart(title, dict(AXES)[asked.axis], unit, tuple(lines), caption=said, partial=partial)
+
+
+def _unread(caption: str) -> str:
+    return f"{caption} The streams are being read; until they are, at most {SKETCH_POINTS} evenly spaced points a run."
 
 
 def held_out(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
@@ -204,20 +210,25 @@ def confidence(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
     )  # fmt: skip
 
 
-def _claimed_curve(shelf: Shelf, findings: Findings, claim: Prediction, run: RunSpec, split: str) -> Curve | None:
+def _claimed_curve(
+    shelf: Shelf, findings: Findings, claim: Prediction, run: RunSpec, *, split: str, wait: bool
+) -> Trained | None:
     measure = claim.measure
     if split != "train":
         name = ("claimed", claim.id, run.run, split)
-        return shelf.kept(name, lambda: claimed_curve(findings.folder, claim, run, split=split))
+        curve = shelf.kept(name, lambda: claimed_curve(findings.folder, claim, run, split=split))
+        return None if curve is None else Trained(curve.x, curve.y)
     asked = Asked(
         metric=measure.metric, tokens=measure.tokens if measure.tokens in TOKENS else "answer", axis="progress"
     )
     if measure.versus is None:
-        return _trained(shelf, findings, run, asked)
+        return _trained(shelf, findings, run, asked, wait=wait)
     other = next((o for o in findings.folder.runs_of(measure.versus) if o.data_seed == run.data_seed), None)
     if other is None:
         return None
-    return combined(claim, _trained(shelf, findings, run, asked), _trained(shelf, findings, other, asked))
+    pair = (_trained(shelf, findings, one, asked, wait=True) for one in (run, other))
+    both = combined(claim, *(Curve(found.x, found.y) for found in pair))
+    return Trained(both.x, both.y)
 
 
 def prediction(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
@@ -225,10 +236,11 @@ def prediction(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
     claim = chosen_prediction(findings, asked)
     measure, verdict = claim.measure, findings.verdicts.get(claim.id)
     scale = 100.0 if measure.kind.unit.startswith("share") and claim.expect.ratio is None else 1.0
-    lines = []
+    lines, partial = [], False
     for run in runs_claimed(findings.folder, claim):
         for look, split in enumerate(splits_claimed(claim)):
-            curve = _claimed_curve(shelf, findings, claim, run, split)
+            curve = _claimed_curve(shelf, findings, claim, run, split=split, wait=asked.full)
+            partial = partial or (curve is not None and curve.partial)
             # Predictions speak of training: the base's value before it would only squeeze the frame.
             trained = curve is not None and curve.x > 0
             if curve is not None and np.any(trained):
@@ -245,7 +257,10 @@ def prediction(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
     unit = "%" if scale == 100.0 else measure.kind.unit
     name = f"{measure.metric.replace('_', ' ')}, {unit}" if claim.expect.ratio is None else "ratio of the arms"
     caption = "The box is what was claimed, where it falls due. Nothing is smoothed."
-    return Chart(f"Prediction {claim.id}", "progress, %", name, tuple(lines), _boxes(claim, scale), caption=caption)
+    return Chart(
+        f"Prediction {claim.id}", "progress, %", name, tuple(lines), _boxes(claim, scale),
+        caption=_unread(caption) if partial else caption, partial=partial,
+    )  # fmt: skip
 
 
 def _boxes(claim: Prediction, scale: float) -> tuple[Box, ...]:

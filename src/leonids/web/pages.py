@@ -62,11 +62,7 @@ def asked_of(query: Mapping[str, str]) -> Asked:
 
 def shown(shelf: Shelf, findings: Findings, name: str, asked: Asked) -> Shown:
     """Return a chart ready for a page; one with more points than can be seen is thinned unless all are asked for."""
-    if name == "train" and not shelf.warm:
-        # A page does not wait for hundreds of megabytes: its chart asks for its data by itself.
-        whole = Chart("Training", "", "", caption="The training streams are being read.")
-    else:
-        whole = chart_named(name)(shelf, findings, asked)
+    whole = chart_named(name)(shelf, findings, asked)
     drawn = whole if asked.full else thinned(whole, most=MOST_POINTS)
     header, rows = table(whole)
     default = Asked()

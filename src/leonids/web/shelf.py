@@ -63,7 +63,6 @@ class Shelf:
         runs = self._claims[1].folder.runs
         self.series = Series(out, runs)
         self.trouble = ""
-        self.warm = False
         self._streams = [out / run.run for run in runs]
         self._progress = Progress(runs, out)
         self._last: tuple[str, tuple[RunProgress, ...]] = ("", ())

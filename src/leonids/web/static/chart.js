@@ -187,7 +187,12 @@ export function upgrade(figure) {
     busy = true;
     try {
       const answer = await fetch(figure.dataset.chart);
-      if (answer.ok) draw(await answer.json());
+      if (answer.ok) {
+        const data = await answer.json();
+        // What is still being read is asked for again.
+        again = again || data.partial;
+        draw(data);
+      }
     } catch {
       // The server is away; what is drawn stays.
     }
