@@ -47,7 +47,7 @@ ADDED: Mapping[str, str] = {"examples": "examples", "wall": "wall_s"}
 
 
 def _rows(name: str, chunk: bytes) -> Floats:
-    """Return a field of every step line, [lines, 1], or a metric: its step, and total and count by cell, [lines, 1 + 2 cells].
+    """Return a field of every step line, [lines, 1], or a metric: step, total and count by cell, [lines, 1 + 2 cells].
 
     What a line lacks is zero.
     """
