@@ -53,7 +53,7 @@ ROWS = st.lists(
 
 @given(rows=ROWS, tokens=st.sampled_from(["all", "answer"]))
 def test_floors_head_and_excess_add_up_to_the_loss_on_any_data(whole: StudyFolder, rows: list, tokens: str) -> None:
-    found = anatomy(whole, table(rows), arm="whole", tokens=tokens)
+    found = anatomy(table(rows), floors=whole.floors["whole"], tokens=tokens)
     assert isinstance(found, Anatomy)
     total = math.fsum(part.value.estimate for part in found.parts)
     assert math.isclose(total, found.loss.estimate, abs_tol=1e-9)
@@ -94,7 +94,7 @@ def test_examples_whose_loss_is_not_a_number_are_left_out_in_pairs_and_counted(w
     broken = rows.counts["loss", "decided"].copy()
     broken[0] = 0
     spoiled = Table(rows.steps, rows.keys, rows.totals, {**rows.counts, ("loss", "decided"): broken})
-    found = anatomy(whole, spoiled, arm="plain", tokens="answer")
+    found = anatomy(spoiled, floors=whole.floors["plain"], tokens="answer")
     assert isinstance(found, Anatomy)
     assert (found.left_out, found.loss.n) == (1, 3)
     assert found.loss.estimate == pytest.approx(1.0)
@@ -177,7 +177,7 @@ def test_a_loss_below_its_floor_raises_an_alarm(whole: StudyFolder) -> None:
     rows = table([{role: (1.0 + 0.1 * rng.random(), 1.4, 2) for role in ROLES} for _ in range(50)])
     found = explain(whole, "whole.s0")
     assert alarms(found) == []
-    below = replace(found, answer=anatomy(whole, rows, arm="whole", tokens="answer"))
+    below = replace(found, answer=anatomy(rows, floors=whole.floors["whole"], tokens="answer"))
     assert alarms(below)[0].startswith("ALARM: the loss on answer tokens is below its floor")
 
 

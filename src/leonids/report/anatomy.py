@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leonids.records import CELLS, ROLES
 from leonids.report.numbers import Known, Missing, Value, ratio
-from leonids.study.folder import StudyFolder
 from leonids.study.streams import Table
+
+Floors: TypeAlias = Mapping[str, Any]
+"""An arm's floors as the ledger holds them (``study.floors.ArmFloors`` as JSON)."""
 
 ONE_NAME: Mapping[str, str] = {"data floor": "floor of the answer", "head": "head floor"}
 """Arms whose loss is over the answer alone, and those over all tokens, name two addends differently."""
@@ -47,14 +49,13 @@ class Anatomy:
         return self.parts[-1].value if self.parts else None
 
 
-def head_reason(folder: StudyFolder, arm: str) -> str:
+def head_reason(floors: Floors | None) -> str:
     """Return why the head's floor of an arm is not known; empty where it is."""
-    floors = folder.floors.get(arm)
     return "no floors are in the ledger" if floors is None else str(floors["head"].get("reason", ""))
 
 
-def anatomy(folder: StudyFolder, rows: Table, *, arm: str, tokens: str) -> Anatomy | Missing:
-    """Return the loss of held-out ``rows`` over a token set, taken apart on the same tokens."""
+def anatomy(rows: Table, *, floors: Floors | None, tokens: str) -> Anatomy | Missing:
+    """Return the loss of ``rows`` over a token set, taken apart on the same tokens."""
     roles = [role for role in CELLS[tokens] if ("loss", role) in rows.counts]
     if tokens == "all" and not {"prompt", "all"}.intersection(roles):
         return Missing("the prompt is not in this run's loss and was not measured")
@@ -70,7 +71,7 @@ def anatomy(folder: StudyFolder, rows: Table, *, arm: str, tokens: str) -> Anato
     left_out = int((~whole).sum())
     if not has_floor:
         return Anatomy(tokens, loss, (), (), "the floor of these tokens was not recorded", left_out)
-    return Anatomy(tokens, loss, *_parts(folder, kept, arm=arm, roles=roles), left_out=left_out)
+    return Anatomy(tokens, loss, *_parts(kept, floors=floors, roles=roles), left_out=left_out)
 
 
 def _whole(rows: Table, roles: Sequence[str]) -> NDArray[np.bool_]:
@@ -79,11 +80,10 @@ def _whole(rows: Table, roles: Sequence[str]) -> NDArray[np.bool_]:
     return same
 
 
-def _parts(
-    folder: StudyFolder, rows: Table, *, arm: str, roles: Sequence[str]
-) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+def _parts(rows: Table, *, floors: Floors | None, roles: Sequence[str]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
     counts = np.sum([rows.counts["loss", role] for role in roles], axis=0)
-    head = {role: folder.head_nats(arm, role) * rows.counts["loss", role] for role in roles}
+    per_token = {} if floors is None else floors["head"]["nats"]
+    head = {role: float(per_token.get(role, 0.0)) * rows.counts["loss", role] for role in roles}
     excess = {role: rows.totals["loss", role] - rows.totals["floor", role] - head[role] for role in roles}
     answer = [role for role in roles if role != "prompt"]
     addends = {}
@@ -92,13 +92,29 @@ def _parts(
     addends["floor of the answer" if "prompt" in roles else "data floor"] = np.sum(
         [rows.totals["floor", role] for role in answer], axis=0
     )
-    if not head_reason(folder, arm):
+    if not head_reason(floors):
         addends["head" if "prompt" in roles else "head floor"] = np.sum([head[role] for role in answer], axis=0)
     addends["excess"] = np.sum([excess[role] for role in roles], axis=0)
     shares = {name: ratio(total, counts) for name, total in addends.items()}
     parts = [Part(name, value) for name, value in shares.items() if isinstance(value, Value)]
     by_role = {role: ratio(excess[role], counts) for role in ROLES if role in excess}
     return tuple(parts), tuple(Part(role, value) for role, value in by_role.items() if isinstance(value, Value))
+
+
+def in_short(trained: Anatomy | Missing) -> list[str]:
+    """Return in plain words what of the loss that was trained on can be removed, where its floor is known."""
+    if isinstance(trained, Missing) or not trained.parts or not trained.loss.estimate > 0:
+        return []
+    shares = {part.name: part.value.estimate / trained.loss.estimate for part in trained.parts}
+    fixed = 1.0 - shares["excess"]
+    text = f"in short: {100 * min(max(fixed, 0.0), 1.0):.0f} % of this loss is a floor that training cannot lower"
+    if shares.get("floor of the prompt", 0.0) > 0.5:
+        text += ", most of it the draw of the prompt's words: mask the prompt, or read the answer loss"
+    largest = max(trained.roles, key=lambda role: role.value.estimate)
+    left = sum(role.value.estimate for role in trained.roles if role.value.estimate > 0)
+    if left > 0 and trained.parts[-1].value.estimate > 0:
+        text += f"; {100 * largest.value.estimate / left:.0f} % of what is left to learn is on {largest.name} tokens"
+    return [text]
 
 
 def mean(rows: Table, metric: str, *, tokens: str) -> Known:

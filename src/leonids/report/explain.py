@@ -13,9 +13,10 @@ import numpy as np
 from leonids.errors import UsageError
 from leonids.floor.oracle import match_bounds
 from leonids.records import LossScope
-from leonids.report.anatomy import Anatomy, Part, anatomy, head_reason, mean
+from leonids.report.anatomy import Anatomy, Floors, Part, anatomy, head_reason, in_short, mean
 from leonids.report.numbers import Known, Missing, Value, adding_up, interval, nats, percent, ratio, share
-from leonids.report.phases import Phase, phase_of
+from leonids.report.phases import Phase, Standing, ladder_of, phase_of, standing_of
+from leonids.report.reliability import Reliability, reliability
 from leonids.spec import RunSpec
 from leonids.study.folder import StudyFolder
 from leonids.study.streams import Table
@@ -61,6 +62,8 @@ class Explanation:
     confidence_wrong: Known
     phase: Phase | Missing
     bounds: Bounds | Missing
+    ladder: Standing | Missing
+    reliability: Reliability | Missing
     head_unknown: str
     wall_s: float
 
@@ -112,7 +115,9 @@ def explain(folder: StudyFolder, run: str, *, step: int | None = None) -> Explan
         confidence_wrong=none,
         phase=none,
         bounds=none,
-        head_unknown=head_reason(folder, spec.arm),
+        ladder=none,
+        reliability=none,
+        head_unknown=head_reason(folder.floors.get(spec.arm)),
         wall_s=streams.wall_s,
     )
     return blank if found is None else _measured(blank, folder, *found)
@@ -120,18 +125,21 @@ def explain(folder: StudyFolder, run: str, *, step: int | None = None) -> Explan
 
 def _measured(blank: Explanation, folder: StudyFolder, step: int, rows: Table) -> Explanation:
     tokens, right, wrong = _confidence(rows)
+    floors = folder.floors.get(blank.arm)
     return replace(
         blank,
         step=step,
         n=len(rows.steps),
-        all=anatomy(folder, rows, arm=blank.arm, tokens="all"),
-        answer=anatomy(folder, rows, arm=blank.arm, tokens="answer"),
+        all=anatomy(rows, floors=floors, tokens="all"),
+        answer=anatomy(rows, floors=floors, tokens="answer"),
         match=match_of(rows),
         confident_tokens=tokens,
         confidence_right=right,
         confidence_wrong=wrong,
         phase=phase_of(right, tokens=tokens),
-        bounds=_bounds(folder, rows, arm=blank.arm),
+        bounds=_bounds(floors, rows),
+        ladder=standing_of(_answer_nats(rows), ladder_of(floors)),
+        reliability=reliability(rows),
     )
 
 
@@ -162,19 +170,21 @@ def _ceiling(folder: StudyFolder, arm: str) -> Known:
     return Value(found["mean"], None, None, int(found["n"]), "examples")
 
 
-def _bounds(folder: StudyFolder, rows: Table, *, arm: str) -> Bounds | Missing:
-    floors = folder.floors.get(arm)
+def _answer_nats(rows: Table) -> Known:
+    """Return the answer's loss in nats per example."""
+    pooled = rows.pooled("loss", "answer")
+    if pooled is None:
+        return Missing("no loss of answer tokens was measured")
+    return ratio(pooled[0], np.ones_like(pooled[0]))
+
+
+def _bounds(floors: Floors | None, rows: Table) -> Bounds | Missing:
     if floors is None:
         return Missing("the universe of these data is not known, so neither is how many answers a prompt has")
     if floors["answer"]["answer_nats"]["mean"] > 0:
         return Missing("loss bounds match where every prompt has one answer; this universe has several")
-    pooled = rows.pooled("loss", "answer")
-    if pooled is None:
-        return Missing("no loss of answer tokens was measured")
-    loss = ratio(pooled[0], np.ones_like(pooled[0]))
-    if isinstance(loss, Missing):
-        return loss
-    return Bounds(loss, *match_bounds(loss.estimate))
+    loss = _answer_nats(rows)
+    return loss if isinstance(loss, Missing) else Bounds(loss, *match_bounds(loss.estimate))
 
 
 def answer_excess(found: Explanation) -> Known:
@@ -193,9 +203,12 @@ def lines(explanation: Explanation) -> list[str]:
     head = f"run {found.run}, step {found.step} of {found.planned_steps}, {found.n} {found.split} examples"
     text = [
         head,
+        *in_short(found.all if found.loss_on == "all" else found.answer),
         f"loss on all tokens {_sum(found.all, found.head_unknown)}",
         f"answer loss        {_sum(found.answer, found.head_unknown)}",
         " · ".join((_match(found), _confident(found), _phase(found.phase))),
+        *_ladder_line(found.ladder),
+        *_reliability_line(found.reliability),
         _bounds_line(found.bounds),
         f"wall time {found.wall_s:.0f} s for {found.done_steps} steps",
     ]
@@ -268,6 +281,31 @@ def _bounds_line(bounds: Bounds | Missing) -> str:
         f"an answer loss of {nats(loss.estimate)} nats an example ({interval(loss)}) bounds match: "
         f"at least {percent(bounds.sampled)} sampled, {greedy}"
     )
+
+
+def _ladder_line(standing: Standing | Missing) -> list[str]:
+    if isinstance(standing, Missing):
+        return []
+    plateaus = ", ".join(f"{step.knows} {step.nats:.2f}" for step in standing.steps)
+    return [
+        f"on the ladder: {standing.word}, at {nats(standing.loss.estimate)} nats an example "
+        f"({interval(standing.loss)}); who knows only {plateaus}"
+    ]
+
+
+def _reliability_line(found: Reliability | Missing) -> list[str]:
+    if isinstance(found, Missing):
+        return []
+    told = found.told_apart
+    apart = (
+        f"; {told.reason}"
+        if isinstance(told, Missing)
+        else (f"; right from wrong answers told apart at {told.estimate:.2f} ({interval(told, places=2)})")
+    )
+    return [
+        f"calibration error {found.error.value:.3f}, {found.error.null:.3f} by chance alone "
+        f"({found.n} answers with one decided token){apart}"
+    ]
 
 
 def _alarms(part: Anatomy | Missing) -> list[str]:

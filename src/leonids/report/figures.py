@@ -12,15 +12,15 @@ from leonids.claims.measure import Measure
 from leonids.claims.predicates import predicate_of
 from leonids.claims.prediction import Prediction
 from leonids.claims.regions import Region
-from leonids.records import ROLES
-from leonids.report.anatomy import Anatomy, mean_shares
+from leonids.records import ROLES, LossScope
+from leonids.report.anatomy import Anatomy, Floors, mean_shares
 from leonids.report.canvas import Axes, drawn, legend, sheet, styled, svg
 from leonids.report.curves import Curve, at_reviews, explanations_of, series, thinned
 from leonids.report.explain import Explanation, answer_excess
 from leonids.report.findings import Findings
 from leonids.report.numbers import Known, Value
 from leonids.report.palette import CORRIDOR, HATCHES, PART_COLOURS, style_of
-from leonids.report.phases import PHASES
+from leonids.report.phases import PHASES, ladder_of
 
 
 @final
@@ -62,7 +62,8 @@ def loss_over_floor(findings: Findings) -> Drawing:
         "and excess by role, with the raw training loss as thin lines.",
         "Loss over its floor, nats/token over the tokens in the arm's loss. Bars: held-out examples at each review, "
         "mean of the seeds, stacked as floors and excess by role. Thin lines: the training loss of every step and "
-        "seed, not smoothed; where it is above the frame it is cut off.",
+        "seed, not smoothed; where it is above the frame it is cut off. Dotted, from the top: plateaus of a learner "
+        "that knows only the format, the type of question, the pipeline.",
         arm_panels(findings, _loss_panel, share_y=False),
     )
 
@@ -86,7 +87,18 @@ def _loss_panel(findings: Findings, axis: Axes, arm: str) -> None:
             label = "training loss, raw" + (" (least and greatest of stretches)" if thin else "")
             axis.plot(shown.x, shown.y, color="#000000", linewidth=0.5, alpha=0.7, label=label, zorder=1)
             reach = reach or float(np.quantile(curve.y, 0.9))
+    for height in _plateaus(findings.folder.floors.get(arm), scope):
+        axis.axhline(height, color="#0072B2", linestyle=":", linewidth=0.9, zorder=4, label="plateaus of the ladder")
     axis.set_ylim(min(0.0, axis.get_ylim()[0]) if bars else 0.0, 1.15 * reach if reach > 0 else 1.0)
+
+
+def _plateaus(floors: Floors | None, scope: LossScope) -> list[float]:
+    """The ladder above its foot, in nats per token over the tokens in the loss."""
+    steps = ladder_of(floors)[:-1]
+    if floors is None or not steps:
+        return []
+    known = floors["answer"]["prompt_nats"]["mean"] if scope == "all" else 0.0
+    return [(known + step.nats) / floors[scope]["tokens_per_example"]["mean"] for step in steps]
 
 
 def _stack(axis: Axes, bars: Mapping[float, Mapping[str, float]]) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from leonids.errors import BaseError
 from leonids.floor.base_files import find_base, read_facts, read_head, read_tokenizer
 from leonids.floor.head import head_floor
-from leonids.floor.oracle import FloorReport, survey
+from leonids.floor.oracle import FloorReport, Rung, ladder, survey
 from leonids.floor.tokens import Encoded, FastTokenizer, TokenFloor
 from leonids.records import ROLES
 from leonids.spec import RunSpec
@@ -19,6 +19,7 @@ from leonids.universe.universe import Universe
 
 HEAD_EXAMPLES = 200
 SURVEY_EXAMPLES = 2000
+LADDER_EXAMPLES = 4000
 
 
 @final
@@ -40,12 +41,13 @@ class HeadReport:
 @final
 @dataclass(frozen=True, slots=True)
 class ArmFloors:
-    """What is known of an arm before it is run."""
+    """What is known of an arm before it is run; ``ladder`` are the plateaus to expect of its answer loss."""
 
     arm: str
     all: FloorReport
     answer: FloorReport
     head: HeadReport
+    ladder: tuple[Rung, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the floors as JSON."""
@@ -99,7 +101,7 @@ def floors_by_arm(runs: Sequence[RunSpec]) -> dict[str, ArmFloors]:
 
     Arms of one universe and base share the computation.
     """
-    computed: dict[tuple[str, str], tuple[FloorReport, FloorReport, HeadReport]] = {}
+    computed: dict[tuple[str, str], tuple[FloorReport, FloorReport, HeadReport, tuple[Rung, ...]]] = {}
     found: dict[str, ArmFloors] = {}
     for run in runs:
         if run.arm in found or run.universe is None:
@@ -112,6 +114,7 @@ def floors_by_arm(runs: Sequence[RunSpec]) -> dict[str, ArmFloors]:
                 survey(universe, floor, tokens=tokens, tokenizer=run.base, n=SURVEY_EXAMPLES)
                 for tokens in ("all", "answer")
             )
-            computed[key] = everything, answer, head_report(universe, floor, run.base)
+            rungs = ladder(universe, n=LADDER_EXAMPLES)
+            computed[key] = everything, answer, head_report(universe, floor, run.base), rungs
         found[run.arm] = ArmFloors(run.arm, *computed[key])
     return found
