@@ -23,7 +23,7 @@ def test_a_finished_study_is_said_at_once_with_every_verdict(
 ) -> None:
     watch(whole.out)
     out = capsys.readouterr().out
-    assert all(prediction.id in out for prediction in whole.predictions)
+    assert all(prediction.id in out for prediction in whole.study.predictions)
     assert "\x1b" not in out
 
 
