@@ -20,7 +20,7 @@ from leonids.study.floors import tokenizer_of
 from leonids.universe.blueprint import UniverseSpec
 from leonids.universe.universe import Universe
 
-LONG_ITEMS = 160
+LONG_ITEMS = 139
 
 
 def rate(work: Callable[[int], object], *, n: int, repeats: int) -> float:

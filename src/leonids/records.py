@@ -6,7 +6,7 @@ windows, roles, micro-batches, processes, resumes and seeds pool without weighti
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, final
+from typing import Literal, NamedTuple, TypeAlias, final
 
 from leonids.digest import Json
 
@@ -46,12 +46,11 @@ class Span:
     role: Role
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Emission:
+class Emission(NamedTuple):
     """One step of a derivation: a text that was emitted, and the choice that emitted it, if any.
 
-    ``site`` is None for deterministic text. ``without`` are the options that were not on offer.
+    ``site`` is None for deterministic text. ``without`` are the options that were not on offer. A tuple, since an
+    example of 1,000 tokens has hundreds of them.
     """
 
     text: str

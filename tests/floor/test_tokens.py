@@ -35,6 +35,9 @@ class Characters:
     def encode(self, text: str) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
         return [ord(c) for c in text], [(i, i + 1) for i in range(len(text))]
 
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(map(chr, ids))
+
 
 class Pairs:
     """A tokenizer that cuts a text into pairs of characters, wherever choices end."""
@@ -45,6 +48,9 @@ class Pairs:
     def encode(self, text: str) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
         cuts = [(i, min(i + 2, len(text))) for i in range(0, len(text), 2)]
         return [sum(ord(c) << 7 * k for k, c in enumerate(text[a:b])) for a, b in cuts], cuts
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(chr(token & 127) + (chr(token >> 7) if token >> 7 else "") for token in ids)
 
 
 def brute_force(universe: Universe, tokenizer: object) -> dict[tuple[int, ...], float]:

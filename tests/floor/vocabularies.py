@@ -34,6 +34,9 @@ class Tiktoken:
             start = end
         return ids, spans
 
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._encoding.decode(list(ids))
+
 
 def folder_of(package: str) -> Path:
     """A package's folder, without importing it: these import much that tokenizing does not need."""

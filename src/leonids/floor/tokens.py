@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from os.path import commonprefix
 from typing import Protocol, TypeAlias, final
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
@@ -35,6 +35,10 @@ class Tokenizer(Protocol):
     end_id: int
     vocabulary: int
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text that tokens spell."""
+        ...
+
     def encode(self, text: str) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
         """Return token ids and, for each, the characters ``[start, end)`` that it spells."""
         ...
@@ -48,6 +52,10 @@ class FastTokenizer:
         self._tokenizer = tokenizer
         self.end_id = end_id
         self.vocabulary = int(tokenizer.get_vocab_size(with_added_tokens=True))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text that tokens spell."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def encode(self, text: str) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
         """Return token ids and character offsets, without special tokens."""
@@ -73,60 +81,68 @@ class Encoded:
     nexts: dict[int, dict[int, float]]
 
 
+Costs: TypeAlias = tuple[tuple[float, ...], float]
+"""The nats of each token of a choice, and the nats of its ending there, which the next token pays."""
+
+
 @final
 class OptionTable:
-    """The options of one site as tokens, with the mass of every prefix."""
+    """The options of one site as tokens, with the mass of every prefix. Raises ``FloorError`` if two are the same."""
 
     def __init__(self, options: Sequence[tuple[int, ...]], weights: Sequence[float]) -> None:
         self.options = tuple(options)
         self.weights = tuple(weights)
-        self.mass: dict[tuple[int, ...], float] = defaultdict(float)
-        self.going_on: dict[tuple[int, ...], dict[int, float]] = defaultdict(lambda: defaultdict(float))
-        common = 0
-        while len({tokens[common] if common < len(tokens) else None for tokens in self.options}) == 1:
-            if common == len(self.options[0]):
-                break
-            common += 1
-        after = Counter(tokens[common : common + 1] for tokens in self.options)
-        self._common = common
+        if len(set(self.options)) < len(self.options):
+            raise FloorError(
+                f"the tokenizer writes two options with the tokens {list(Counter(options).most_common(1)[0][0])}",
+                rule="R7: a floor needs a lossless tokenizer",
+                way_out="use another tokenizer",
+            )
+        self._mass: dict[tuple[int, ...], float] = defaultdict(float)
+        self._sharing: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for option, (tokens, weight) in enumerate(zip(self.options, self.weights, strict=True)):
+            for i in range(len(tokens) + 1):
+                self._mass[tokens[:i]] += weight
+                self._sharing[tokens[:i]].append(option)
+        common = len(commonprefix(self.options))
         self._free = (0.0,) * common
         self._shown = tuple(
-            bool(tokens[common:]) and after[tokens[common : common + 1]] == 1 for tokens in self.options
+            len(tokens) > common and len(self._sharing[tokens[: common + 1]]) == 1 for tokens in self.options
         )
-        for tokens, weight in zip(self.options, self.weights, strict=True):
-            for i in range(len(tokens) + 1):
-                self.mass[tokens[:i]] += weight
-                if i < len(tokens):
-                    self.going_on[tokens[:i]][tokens[i]] += weight
+        self.plain = tuple(self.costs(option) for option in range(len(self.options)))
 
-    def costs(self, option: int, without: tuple[int, ...] = ()) -> tuple[tuple[float, ...], float]:
-        """Return the nats of each token of ``option``, and the nats of its ending there (paid by the next token)."""
-        tokens = self.options[option]
-        masses = []
-        taken: Sequence[int] = without
-        for i in range(len(tokens) + 1):
-            prefix = tokens[:i]
-            taken = [other for other in taken if self.options[other][:i] == prefix] if taken else ()
-            gone = math.fsum([self.weights[other] for other in taken]) if taken else 0.0
-            masses.append(self.mass[prefix] - gone)
-        costs = tuple(max(0.0, math.log(a / b)) for a, b in pairwise(masses))
-        return costs, max(0.0, math.log(masses[-1] / self.weights[option]))
-
-    def costs_of(self, emission: Emission) -> tuple[tuple[float, ...], float]:
+    def costs_of(self, emission: Emission) -> Costs:
         """Return the costs of what was chosen. One token tells most options apart from all others, and pays all."""
         option = emission.option
-        if emission.without and self._shown[option]:
-            rest = len(self.options[option]) - self._common - 1
+        if not emission.without:
+            return self.plain[option]
+        if self._shown[option]:
+            rest = len(self.options[option]) - len(self._free) - 1
             return (*self._free, emission.nats, *(0.0,) * rest), 0.0
         return self.costs(option, emission.without)
 
+    def costs(self, option: int, without: tuple[int, ...] = ()) -> Costs:
+        """Return the costs of ``option`` when the options in ``without`` are not on offer."""
+        tokens, weight = self.options[option], self.weights[option]
+        every = len(self.options)
+        costs, before = [], 0.0
+        gone = math.fsum([self.weights[other] for other in without])
+        for i in range(len(tokens) + 1):
+            sharing = self._sharing[tokens[:i]]
+            if len(sharing) == 1:
+                mass = weight
+            elif len(sharing) == every:
+                mass = self._mass[()] - gone
+            else:
+                mass = self._mass[tokens[:i]] - math.fsum([self.weights[o] for o in sharing if o in without])
+            if i:
+                costs.append(max(0.0, math.log(before / mass)))
+            before = mass
+        return tuple(costs), max(0.0, math.log(before / weight))
+
     def goes_on_with(self, option: int, token: int) -> bool:
         """Return whether another option continues ``option``'s tokens with ``token``."""
-        return token in self.going_on.get(self.options[option], {})
-
-
-Priced: TypeAlias = tuple[tuple[int, ...], tuple[float, ...], float, OptionTable | None]
-"""A choice's tokens, their nats, what its ending there costs the next token, and its table."""
+        return (*self.options[option], token) in self._sharing
 
 
 def role_at(offsets: tuple[int, int], roles: Sequence[int]) -> int:
@@ -159,31 +175,33 @@ class TokenFloor:
     def __init__(self, universe: Universe, tokenizer: Tokenizer, *, checked_examples: int = 100) -> None:
         self._tokenizer = tokenizer
         self._universe = universe
-        self._sites = {at.name: at for at in universe.sites()}
-        self._families: set[str] = set()
-        self._plain: dict[tuple[str, int], Priced] = {}
+        self._sites: dict[str, Site] = {}
         self._tables: dict[str, OptionTable] = {}
         self._ids = lru_cache(maxsize=100_000)(self._encode_text)
-        for index in range(checked_examples):
-            self._check(universe.example("train", 0, index))
+        self._checked_examples = checked_examples
+        self._admit("train")
 
     def _encode_text(self, text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
         ids, offsets = self._tokenizer.encode(text)
         return tuple(ids), tuple(offsets)
 
+    def _admit(self, split: str) -> None:
+        """Take in the sites of a split's program, after checking its first texts."""
+        for index in range(self._checked_examples):
+            self._check(self._universe.example(split, 0, index))
+        self._sites |= {at.name: at for at in self._universe.sites(split)}
+
     def _check(self, example: Example) -> None:
         for text in (example.prompt, example.completion):
-            _, offsets = self._ids(text)
-            covered = sum(end - start for start, end in offsets)
-            if covered != len(text) or "".join(text[a:b] for a, b in offsets) != text:
+            if self._tokenizer.decode(self._ids(text)[0]) != text:
                 raise FloorError(
                     f"the tokenizer does not give {text!r} back",
-                    rule="a floor needs a lossless tokenizer",
+                    rule="R7: a floor needs a lossless tokenizer",
                     way_out="use another tokenizer",
                 )
         whole = self._ids(example.prompt)[0]
         joined: tuple[int, ...] = ()
-        for emission in joined_literals(example.trace):
+        for emission in example.trace:
             joined += self._ids(emission.text)[0]
             if whole[: len(joined)] != joined:
                 raise FloorError(
@@ -192,88 +210,99 @@ class TokenFloor:
                     way_out="let the next choice begin with a space, or change the layout",
                 )
 
-    def _table(self, at: Site) -> OptionTable:
-        table = self._tables.get(at.name)
-        if table is None:
-            table = OptionTable([self._ids(option)[0] for option in at.options], at.weights)
-            self._tables[at.name] = table
+    def _table(self, name: str, split: str) -> OptionTable:
+        """Return the table of a site, made when the site is first met; a new family's texts are checked first."""
+        if name not in self._sites and split in TRANSFER:
+            self._admit(split)
+        at = self._sites[name]
+        table = self._tables[name] = OptionTable([self._ids(option)[0] for option in at.options], at.weights)
         return table
-
-    def _priced(self, emission: Emission) -> Priced:
-        if emission.site is None:
-            tokens = self._ids(emission.text)[0]
-            return tokens, (0.0,) * len(tokens), 0.0, None
-        key = (emission.site, emission.option)
-        found = self._plain.get(key) if not emission.without else None
-        if found is None:
-            table = self._table(self._sites[emission.site])
-            costs, ends = table.costs_of(emission)
-            found = (table.options[emission.option], costs, ends, table)
-            if not emission.without:
-                self._plain[key] = found
-        return found
 
     def encode(self, example: Example) -> Encoded:
         """Return the example's tokens, roles and floors. Raises ``FloorError`` where the floor is not exact."""
-        if example.split in TRANSFER and example.split not in self._families:
-            self._sites |= {at.name: at for at in self._universe.sites(example.split)}
-            self._families.add(example.split)
         ids: list[int] = [self._tokenizer.end_id]
         floor = [0.0]
-        pending = 0.0
-        blocked: tuple[OptionTable, int] | None = None
-        for emission in joined_literals(example.trace):
-            tokens, costs, ends, table = self._priced(emission)
-            if blocked is not None and blocked[0].goes_on_with(blocked[1], tokens[0]):
-                raise FloorError(
-                    f"the token at {emission.text!r} may end one choice or go on with it",
-                    rule="R7: what follows a choice must not look like a longer option of it",
-                )
-            floor += costs
-            if pending:
-                floor[len(ids)] += pending
+        tables = self._tables
+        ended: Ended | None = None
+        for emission in example.trace:
+            text, site, option, without, _ = emission
+            if site is None:
+                tokens, ends = self._ids(text)[0], 0.0
+                costs: Sequence[float] = (0.0,) * len(tokens)
+            else:
+                table = tables.get(site) or self._table(site, example.split)
+                tokens = table.options[option]
+                costs, ends = table.costs_of(emission) if without else table.plain[option]
+            if ended is not None:
+                costs = _paid(ended, tokens, costs, text)
+            ended = (table, option, ends) if ends else None
             ids += tokens
-            pending, blocked = ends, (table, emission.option) if table is not None and ends > 0 else None
+            floor += costs
         prompt_tokens = len(ids)
-        answer_ids, answer_roles, answer_floor, nexts = self._answer(example)
-        answer_floor[0] += pending
+        answer_ids, answer_roles, answer_costs, nexts = self._answer(example)
+        if ended is not None:
+            answer_costs = _paid(ended, answer_ids, answer_costs, example.completion)
         return Encoded(
-            ids=ids + answer_ids,
+            ids=[*ids, *answer_ids],
             roles=[PROMPT] * prompt_tokens + answer_roles,
-            floor_nats=floor + answer_floor,
+            floor_nats=[*floor, *answer_costs],
             prompt_tokens=prompt_tokens,
             nexts={prompt_tokens + at: shares for at, shares in nexts.items()},
         )
 
-    def _answer(self, example: Example) -> tuple[list[int], list[int], list[float], dict[int, dict[int, float]]]:
+    def _answer(
+        self, example: Example
+    ) -> tuple[Sequence[int], list[int], Sequence[float], dict[int, dict[int, float]]]:
         end = self._tokenizer.end_id
         ids, offsets = self._ids(example.completion)
         roles = _character_roles(example)
         token_roles = [role_at(span, roles) for span in offsets] + [END]
         tokens = (*ids, end)
         if len(example.answers) == 1:
-            return list(tokens), token_roles, [0.0] * len(tokens), {}
-        texts = list(example.answers)
-        table = OptionTable([(*self._ids(text)[0], end) for text in texts], [example.answers[text] for text in texts])
-        costs, _ = table.costs(texts.index(example.completion))
-        nexts = {}
-        for i in range(len(tokens)):
-            options = table.going_on[tokens[:i]]
-            if len(options) > 1:
-                mass = math.fsum(options.values())
-                nexts[i] = {token: share / mass for token, share in options.items()}
-        return list(tokens), token_roles, list(costs), nexts
+            return tokens, token_roles, (0.0,) * len(tokens), {}
+        costs, nexts = _along(tokens, [((*self._ids(text)[0], end), share) for text, share in example.answers.items()])
+        return tokens, token_roles, costs, nexts
 
 
-def joined_literals(trace: Sequence[Emission]) -> list[Emission]:
-    """Return the trace with neighbouring deterministic texts joined, since tokenizers may merge across those."""
-    joined: list[Emission] = []
-    for emission in trace:
-        if emission.site is None and joined and joined[-1].site is None:
-            joined[-1] = Emission(joined[-1].text + emission.text)
-        elif emission.text:
-            joined.append(emission)
-    return joined
+def _along(
+    tokens: tuple[int, ...], answers: list[tuple[tuple[int, ...], float]]
+) -> tuple[list[float], dict[int, dict[int, float]]]:
+    """Return the nats of each of an answer's tokens, and the true distribution wherever more than one is possible.
+
+    ``answers`` are all possible ones with their shares; each ends with the end token, so none begins another.
+    """
+    costs, nexts = [0.0] * len(tokens), {}
+    for i, token in enumerate(tokens):
+        shares: dict[int, float] = defaultdict(float)
+        for other, share in answers:
+            shares[other[i]] += share
+        if len(shares) > 1:
+            mass = math.fsum(shares.values())
+            costs[i] = math.log(mass / shares[token])
+            nexts[i] = {other: share / mass for other, share in shares.items()}
+            answers = [row for row in answers if row[0][i] == token]
+    if len(answers) > 1:
+        raise FloorError(
+            f"the tokenizer writes two answers with the tokens {list(tokens)}",
+            rule="R7: a floor needs a lossless tokenizer",
+            way_out="use another tokenizer",
+        )
+    return costs, nexts
+
+
+Ended: TypeAlias = tuple[OptionTable, int, float]
+"""A choice that a longer option could still go on from: its table, its option, and what its ending costs."""
+
+
+def _paid(ended: Ended, tokens: Sequence[int], costs: Sequence[float], text: str) -> Sequence[float]:
+    """Return ``costs`` with the end of the choice before them, which their first token shows."""
+    table, option, nats = ended
+    if table.goes_on_with(option, tokens[0]):
+        raise FloorError(
+            f"the token at {text!r} may end one choice or go on with it",
+            rule="R7: what follows a choice must not look like a longer option of it",
+        )
+    return costs[0] + nats, *costs[1:]
 
 
 def _character_roles(example: Example) -> list[int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
-from typing import final
+from typing import NamedTuple, final
 
 from leonids.digest import digest_of, keyed_random
 from leonids.errors import SpecError
@@ -24,9 +24,7 @@ LEXICAL: tuple[tuple[str, Callable[[str], bool]], ...] = (
 """Properties that the spelling decides, and it alone: "plural" is an s at the end. To add one, add a row."""
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One item of a prompt: its name and its stated values, in the catalog's order (numbers as whole numbers)."""
 
     name: str

@@ -81,11 +81,9 @@ class Site:
     def option_at(self, point: float, without: tuple[int, ...] = ()) -> int:
         """Return the option that a point in [0, 1) falls on; ``without``, in rising order, are skipped."""
         if without and self.even:
-            option = int(point * (len(self.options) - len(without)))
-            for gone in without:
-                if gone > option:
-                    break
-                option += 1
+            place = option = int(point * (len(self.options) - len(without)))
+            while (moved := place + bisect_right(without, option)) > option:
+                option = moved
             return option
         if without:
             weights, cumulative = self.weights, self.cumulative
@@ -99,7 +97,7 @@ class Site:
                 return option
             # Rounding ended on the edge of an option that is not on offer: take the nearest that is.
             return min((i for i in range(len(weights)) if i not in without), key=lambda i: abs(i - option))
-        return bisect_right(self.cumulative, point, 0, len(self.cumulative) - 1)
+        return bisect_right(self.cumulative, point)
 
 
 def site(name: str, weighted: dict[str, float]) -> Site:
@@ -107,6 +105,14 @@ def site(name: str, weighted: dict[str, float]) -> Site:
     kept = {option: weight for option, weight in weighted.items() if weight > 0}
     total = math.fsum(kept.values())
     return Site(name, tuple(kept), tuple(weight / total for weight in kept.values()))
+
+
+def add_literal(emissions: list[Emission], text: str) -> None:
+    """Add deterministic text to a derivation, joined to what is before it: tokenizers may merge across the two."""
+    if emissions and emissions[-1].site is None:
+        text = emissions.pop().text + text
+    if text:
+        emissions.append(Emission(text))
 
 
 class Chance(Protocol):
@@ -138,13 +144,17 @@ class Sample:
 
     def choose(self, at: Site, without: tuple[int, ...] = ()) -> int:
         """Draw an option by its weight and record it."""
-        option = at.option_at(self._point(), without)
-        self.emissions.append(at.emission(option, without))
+        if without:
+            option = at.option_at(self._point(), without)
+            self.emissions.append(at.emission(option, without))
+        else:
+            option = bisect_right(at.cumulative, self._point())
+            self.emissions.append(at.emissions[option])
         return option
 
     def lit(self, text: str) -> None:
         """Record deterministic text."""
-        self.emissions.append(Emission(text))
+        add_literal(self.emissions, text)
 
     def latent(self, at: Site) -> int:
         """Draw an option that leaves no text of its own."""
@@ -243,7 +253,7 @@ class Reading:
         if not self._text.startswith(text, self.cursor):
             raise Dead
         self.cursor += len(text)
-        self.emissions.append(Emission(text))
+        add_literal(self.emissions, text)
 
     def latent(self, at: Site) -> int:
         """Refuse: a text alone does not show a latent; sum over its branches instead (floor.oracle)."""

@@ -6,8 +6,9 @@ dial is not here: it words the prompt and leaves the answer alone (program.py).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import permutations
 from typing import final
 
@@ -98,12 +99,15 @@ class Answers:
 
     def write(self, chance: Chance, task: Task, *, run: int = 0) -> Written:
         """Write the answer of ``task``, drawing what the dials leave open."""
+        return self._write(chance, task, lambda meaning: evaluate(task, self._meanings[meaning]), run=run)
+
+    def _write(self, chance: Chance, task: Task, value_under: Callable[[int], Value], *, run: int) -> Written:
         meaning, fmt = self._meaning_of(run), 0
         if self._meaning_site is not None and self._conflict is not None and task.speaks_of(self._conflict.word):
             meaning = chance.latent(self._meaning_site)
         if self._format_site is not None:
             fmt = chance.latent(self._format_site)
-        value = self._shuffled(chance, self._noisy(chance, evaluate(task, self._meanings[meaning])))
+        value = self._shuffled(chance, self._noisy(chance, value_under(meaning)))
         return Written(value, self.formats[fmt], answer_text(value, self.formats[fmt]))
 
     def _noisy(self, chance: Chance, value: Value) -> Value:
@@ -131,7 +135,8 @@ class Answers:
         """
         if self._settled:
             return {written.text if written else answer_text(self.value(task, run=run), self.formats[0]): 1.0}
+        value_under = cache(lambda meaning: evaluate(task, self._meanings[meaning]))
         shares: dict[str, float] = {}
-        for answer, replay in enumerate_all(lambda chance: self.write(chance, task, run=run)):
+        for answer, replay in enumerate_all(lambda chance: self._write(chance, task, value_under, run=run)):
             shares[answer.text] = shares.get(answer.text, 0.0) + math.exp(-replay.nats)
         return shares

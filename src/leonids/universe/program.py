@@ -50,7 +50,7 @@ class Task:
     @property
     def meaning(self) -> str:
         """The canonical key: items and pipeline, without wording or format. Splits are bins of its hash."""
-        items = ";".join(",".join((item.name, *map(str, item.values))) for item in self.items)
+        items = ";".join([",".join([name, *map(str, values)]) for name, values in self.items])
         return f"{items}|{'>'.join(step.text for step in self.steps)}"
 
     def speaks_of(self, word: str) -> bool:

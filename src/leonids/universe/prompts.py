@@ -1,6 +1,7 @@
 """The program of a prompt: items with what is stated of them, and a pipeline of steps, choice by choice."""
 
 from bisect import insort
+from collections.abc import Sequence
 from typing import final
 
 from leonids.errors import SpecError
@@ -33,45 +34,40 @@ class Prompts:
         self.pipelines = Pipelines(spec, things, rule=family.pairs, least_depth=family.least_depth, prefix=prefix)
         names = tuple(spec.layout.name.replace("{}", name) for name in things.names)
         self._name_site = Site(f"{prefix}name", names, tuple(1 / len(names) for _ in names))
-        self._value_sites = tuple(self._value_site(attribute) for attribute in spec.layout.attributes)
-        self._value_columns = tuple(
-            (things.position[attribute], things.stated[things.position[attribute]])
-            for attribute in spec.layout.attributes
-        )
+        self._columns = tuple(self._column(attribute) for attribute in spec.layout.attributes)
         self._more_sites = {
             count: site(f"{prefix}more{count}", {spec.layout.last: stop, spec.layout.more: 1 - stop})
             for count, stop in stop_chances(spec.items).items()
         }
 
-    def _value_site(self, attribute: str) -> Site:
-        stated = self._things.stated[self._things.position[attribute]]
+    def _column(self, attribute: str) -> tuple[int, Site, Sequence[str | int]]:
+        """Return a stated property's place among the values, its site, and the value of each of its options."""
+        position = self._things.position[attribute]
+        stated = self._things.stated[position]
         texts = tuple(self._layout.attribute.replace("{}", value) for value in stated_values(stated))
-        return Site(f"{self._prefix}value.{attribute}", texts, tuple(1 / len(texts) for _ in texts))
+        at = Site(f"{self._prefix}value.{attribute}", texts, tuple(1 / len(texts) for _ in texts))
+        return position, at, range(stated.numbers[0], stated.numbers[1] + 1) if stated.numbers else stated.values
 
     def sites(self) -> tuple[Site, ...]:
         """Return every place of the prompt where something is chosen."""
         steps = (at.site for at in (*self.pipelines.sites.values(), *self.pipelines.branches.values()))
-        return (self._name_site, *self._value_sites, *self._more_sites.values(), *steps)
-
-    def _item(self, chance: Chance, taken: list[int]) -> Item:
-        """Draw an item whose name is not ``taken``, and add it to these, which are kept in rising order."""
-        name = chance.choose(self._name_site, tuple(taken))
-        insort(taken, name)
-        values: list[str | int] = [""] * len(self._things.stated)
-        for (position, stated), at in zip(self._value_columns, self._value_sites, strict=True):
-            option = chance.choose(at)
-            values[position] = option + stated.numbers[0] if stated.numbers else stated.values[option]
-        return Item(self._things.names[name], tuple(values))
+        return (self._name_site, *(at for _, at, _ in self._columns), *self._more_sites.values(), *steps)
 
     def draw_items(self, chance: Chance) -> tuple[Item, ...]:
-        """Run the program of the item list."""
+        """Run the program of the item list: names that are not ``taken``, which are kept in rising order."""
+        choose, names, last = chance.choose, self._things.names, self._layout.last
+        values: list[str | int] = [""] * len(self._things.stated)
         chance.lit(self._layout.intro)
         items: list[Item] = []
         taken: list[int] = []
         while True:
-            items.append(self._item(chance, taken))
-            at = self._more_sites[len(items)]
-            if at.options[chance.choose(at)] == self._layout.last:
+            name = choose(self._name_site, tuple(taken))
+            insort(taken, name)
+            for position, at, drawn in self._columns:
+                values[position] = drawn[choose(at)]
+            items.append(Item(names[name], tuple(values)))
+            more = self._more_sites[len(items)]
+            if more.options[choose(more)] == last:
                 return tuple(items)
 
     def draw_steps(self, chance: Chance) -> tuple[Step, ...]:
