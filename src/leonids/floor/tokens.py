@@ -13,7 +13,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from os.path import commonprefix
 from typing import Protocol, TypeAlias, final
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
@@ -104,7 +103,7 @@ class OptionTable:
             for i in range(len(tokens) + 1):
                 self._mass[tokens[:i]] += weight
                 self._sharing[tokens[:i]].append(option)
-        common = len(commonprefix(self.options))
+        common = max(len(prefix) for prefix, group in self._sharing.items() if len(group) == len(self.options))
         self._free = (0.0,) * common
         self._shown = tuple(
             len(tokens) > common and len(self._sharing[tokens[: common + 1]]) == 1 for tokens in self.options
@@ -226,16 +225,19 @@ class TokenFloor:
         ended: Ended | None = None
         for emission in example.trace:
             text, site, option, without, _ = emission
+            ending: Ended | None = None
             if site is None:
-                tokens, ends = self._ids(text)[0], 0.0
+                tokens = self._ids(text)[0]
                 costs: Sequence[float] = (0.0,) * len(tokens)
             else:
                 table = tables.get(site) or self._table(site, example.split)
                 tokens = table.options[option]
                 costs, ends = table.costs_of(emission) if without else table.plain[option]
+                if ends:
+                    ending = (table, option, ends)
             if ended is not None:
                 costs = _paid(ended, tokens, costs, text)
-            ended = (table, option, ends) if ends else None
+            ended = ending
             ids += tokens
             floor += costs
         prompt_tokens = len(ids)

@@ -58,4 +58,4 @@ def value_json(value: Value) -> Json:
         return {key: value_json(inner) for key, inner in value.entries}
     if isinstance(value, Hundredths):
         return value.count // 100 if value.count % 100 == 0 else float(value.text)
-    return list(value) if isinstance(value, tuple) else value  # type: ignore[arg-type]
+    return list(value) if isinstance(value, tuple) else value
