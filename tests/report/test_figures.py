@@ -6,6 +6,7 @@ import pytest
 
 from leonids.claims.predicates import PREDICATES
 from leonids.report import figures
+from leonids.report.canvas import sheet, styled
 from leonids.report.corridors import predicted
 from leonids.report.figures import Drawing, overview
 from leonids.report.findings import Findings, gather
@@ -68,20 +69,42 @@ def test_drawing_leaves_a_users_settings_alone(findings: Findings) -> None:
 
 
 def test_bars_reach_the_measured_loss(findings: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
-    reached: list[float] = []
+    reached: list[dict[float, float]] = []
     real = figures._stack
 
     def spy(axis, bars):
         reached.append(real(axis, bars))
-        tops = {at: sum(shares.values()) for at, shares in bars.items()}
-        assert reached[-1] == pytest.approx(max(tops.values()))
+        assert reached[-1] == pytest.approx({at: sum(shares.values()) for at, shares in bars.items()})
         return reached[-1]
 
     monkeypatch.setattr(figures, "_stack", spy)
     figures.loss_over_floor(findings)
     base = findings.checkpoints[0].explanations
     plain = [found.answer.loss.estimate for found in base if found.arm == "plain"]  # type: ignore[union-attr]
-    assert reached[0] == pytest.approx(np.mean(plain))
+    assert reached[0][0.0] == pytest.approx(np.mean(plain))
+
+
+def test_an_untrained_bar_far_above_the_others_is_cut_and_says_how_high_it_is(findings: Findings) -> None:
+    assert figures._reach([9.0, 0.4, 0.3], [0.8]) == 0.8
+    assert figures._reach([1.0, 0.4, 0.3], [0.8]) == 1.0
+    assert figures._reach([0.4, 0.9], []) == 0.9
+    assert figures._reach([2.0], []) == 2.0
+    with styled():
+        _, (axis,) = sheet(1, share_y=False)
+        figures._loss_panel(findings, axis, "plain")
+    first = findings.checkpoints[0].explanations
+    loss = np.mean([found.answer.loss.estimate for found in first if found.arm == "plain"])  # type: ignore[union-attr]
+    assert axis.get_ylim()[1] < loss
+    assert f"{loss:.2f}" in [text.get_text() for text in axis.texts]
+
+
+def test_plateaus_carry_their_names_and_close_ones_share_one() -> None:
+    with styled():
+        _, (axis,) = sheet(1, share_y=False)
+        figures._ladder(axis, [(0.9, "the format"), (0.62, "the type of question"), (0.6, "the pipeline")], frame=1.0)
+    names = [text.get_text() for text in axis.texts]
+    assert names == ["knows only the format", "knows only the type of question, the pipeline"]
+    assert sorted(line.get_ydata()[0] for line in axis.lines) == [0.6, 0.62, 0.9]
 
 
 def test_every_predicate_has_its_panel_before_and_after_its_data(planted, planted_study: str) -> None:

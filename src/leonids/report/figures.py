@@ -7,6 +7,7 @@ from typing import final
 
 import numpy as np
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from leonids.claims.measure import Measure
 from leonids.claims.predicates import predicate_of
@@ -21,6 +22,12 @@ from leonids.report.findings import Findings
 from leonids.report.numbers import Known, Value
 from leonids.report.palette import CORRIDOR, HATCHES, PART_COLOURS, style_of
 from leonids.report.phases import PHASES, ladder_of
+
+CUT_ABOVE = 1.5
+"""A first bar that is this many times as high as all else is cut: it would leave the others no room."""
+
+NAME_FRAC, LADDER = 0.06, "#0072B2"
+"""The height of a plateau's name as a share of its panel's, and its colour."""
 
 
 @final
@@ -59,11 +66,12 @@ def loss_over_floor(findings: Findings) -> Drawing:
     return Drawing(
         "loss-over-floor",
         "For each arm, bars at every review: the loss over the tokens in its loss, stacked as data floor, head floor "
-        "and excess by role, with the raw training loss as thin lines.",
+        "and excess by role, with the raw training loss as thin lines and the plateaus of a learner that knows only "
+        "the format, the type of question, the pipeline. A bar that is cut carries its height.",
         "Loss over its floor, nats/token over the tokens in the arm's loss. Bars: held-out examples at each review, "
         "mean of the seeds, stacked as floors and excess by role. Thin lines: the training loss of every step and "
-        "seed, not smoothed; where it is above the frame it is cut off. Dotted, from the top: plateaus of a learner "
-        "that knows only the format, the type of question, the pipeline.",
+        "seed, not smoothed. What is above the frame is cut off; a bar that is cut has its height written on it. "
+        "Dotted: the plateaus of a learner that knows only what the line says, computed before training.",
         arm_panels(findings, _loss_panel, share_y=False),
     )
 
@@ -78,7 +86,9 @@ def _loss_panel(findings: Findings, axis: Axes, arm: str) -> None:
         shares = mean_shares([part for part in parts if isinstance(part, Anatomy) and part.parts])
         if shares:
             bars[100 * at.progress] = shares
-    reach = _stack(axis, bars)
+    tops = _stack(axis, bars)
+    lines = _plateaus(findings.folder.floors.get(arm), scope)
+    reach = _reach([*tops.values()], [height for height, _ in lines])
     measure = Measure(metric="loss", arm=arm, tokens=scope, split="train", final=True)
     for run in runs:
         curve = series(findings.folder, run, measure, split="train")
@@ -87,22 +97,57 @@ def _loss_panel(findings: Findings, axis: Axes, arm: str) -> None:
             label = "training loss, raw" + (" (least and greatest of stretches)" if thin else "")
             axis.plot(shown.x, shown.y, color="#000000", linewidth=0.5, alpha=0.7, label=label, zorder=1)
             reach = reach or float(np.quantile(curve.y, 0.9))
-    for height in _plateaus(findings.folder.floors.get(arm), scope):
-        axis.axhline(height, color="#0072B2", linestyle=":", linewidth=0.9, zorder=4, label="plateaus of the ladder")
-    axis.set_ylim(min(0.0, axis.get_ylim()[0]) if bars else 0.0, 1.15 * reach if reach > 0 else 1.0)
+    frame = 1.15 * reach if reach > 0 else 1.0
+    axis.set_ylim(min(0.0, axis.get_ylim()[0]) if bars else 0.0, frame)
+    _ladder(axis, lines, frame=frame)
+    for at, top in tops.items():
+        if top > frame:
+            _cut(axis, at, top)
 
 
-def _plateaus(floors: Floors | None, scope: LossScope) -> list[float]:
-    """The ladder above its foot, in nats per token over the tokens in the loss."""
+def _reach(tops: Sequence[float], plateaus: Sequence[float]) -> float:
+    """Return how high a frame must reach: to every plateau and bar, but not to a first bar far above the others."""
+    later = max((*tops[1:], *plateaus), default=0.0)
+    return later if later > 0 and tops and tops[0] > CUT_ABOVE * later else max((later, *tops), default=0.0)
+
+
+def _cut(axis: Axes, at: float, top: float) -> None:
+    """Mark a bar as going on above the frame, and write how high it reaches."""
+    across = axis.get_xaxis_transform()
+    axis.plot([at - 4.5, at + 4.5], [0.83, 0.87], transform=across, color="#FFFFFF", linewidth=3.0, zorder=5)
+    axis.text(
+        at, 0.985, f"{top:.2f}", transform=across, ha="center", va="top", fontsize=6, zorder=6,
+        bbox={"facecolor": "#FFFFFF", "edgecolor": "#333333", "linewidth": 0.4, "pad": 1.0},
+    )  # fmt: skip
+
+
+def _ladder(axis: Axes, lines: Sequence[tuple[float, str]], *, frame: float) -> None:
+    """Draw plateaus with their names on them; lines closer than a name is high share one."""
+    groups: list[list[tuple[float, str]]] = []
+    for line in lines:
+        near = groups and groups[-1][-1][0] - line[0] < NAME_FRAC * frame
+        groups = [*groups[:-1], [*groups[-1], line]] if near else [*groups, [line]]
+    for group in groups:
+        for height, _ in group:
+            axis.axhline(height, color=LADDER, linestyle=":", linewidth=0.9, zorder=4)
+        axis.text(
+            105.0, group[0][0], "knows only " + ", ".join(name for _, name in group), color=LADDER, fontsize=6,
+            ha="right", va="bottom", zorder=6, path_effects=[withStroke(linewidth=2.0, foreground="#FFFFFF")],
+        )  # fmt: skip
+
+
+def _plateaus(floors: Floors | None, scope: LossScope) -> list[tuple[float, str]]:
+    """The ladder above its foot, from the top: nats per token over the tokens in the loss, and what is known there."""
     steps = ladder_of(floors)[:-1]
     if floors is None or not steps:
         return []
     known = floors["answer"]["prompt_nats"]["mean"] if scope == "all" else 0.0
-    return [(known + step.nats) / floors[scope]["tokens_per_example"]["mean"] for step in steps]
+    tokens = floors[scope]["tokens_per_example"]["mean"]
+    return sorted((((known + step.nats) / tokens, step.knows) for step in steps), reverse=True)
 
 
-def _stack(axis: Axes, bars: Mapping[float, Mapping[str, float]]) -> float:
-    """Stack bars at each progress, what is negative below zero; return how high they reach."""
+def _stack(axis: Axes, bars: Mapping[float, Mapping[str, float]]) -> dict[float, float]:
+    """Stack bars at each progress, what is negative below zero; return how high each reaches, by its place."""
     places = sorted(bars)
     width = 0.6 * min((b - a for a, b in itertools.pairwise(places)), default=10.0)
     width = min(6.0, width)
@@ -117,7 +162,7 @@ def _stack(axis: Axes, bars: Mapping[float, Mapping[str, float]]) -> float:
                 edgecolor="#333333", linewidth=0.4, label=label, zorder=3,
             )  # fmt: skip
             side[at] += share
-    return max(top.values(), default=0.0)
+    return top
 
 
 def match(findings: Findings) -> Drawing:

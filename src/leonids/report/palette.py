@@ -12,7 +12,15 @@ PART_COLOURS: Mapping[str, str] = {
     "decided": "#D55E00",
     "end": "#CC79A7",
 }
-HATCHES: Mapping[str, str] = {"head floor": "////", "decided": "....", "copied": "\\\\\\\\"}
+HATCHES: Mapping[str, str] = {
+    "head floor": "////",
+    "prompt": "||||",
+    "structure": "----",
+    "copied": "\\\\\\\\",
+    "decided": "...",
+    "end": "xxxx",
+}
+"""In grey a share of the excess is told from the plain floors by its hatch alone."""
 
 ARM_STYLES: tuple[tuple[str, str, str], ...] = (
     ("#0072B2", "o", "-"),
