@@ -100,9 +100,9 @@ def _loss_panel(findings: Findings, axis: Axes, arm: str) -> None:
     frame = 1.15 * reach if reach > 0 else 1.0
     axis.set_ylim(min(0.0, axis.get_ylim()[0]) if bars else 0.0, frame)
     _ladder(axis, lines, frame=frame)
-    for at, top in tops.items():
+    for place, top in tops.items():
         if top > frame:
-            _cut(axis, at, top)
+            _cut(axis, place, top)
 
 
 def _reach(tops: Sequence[float], plateaus: Sequence[float]) -> float:
