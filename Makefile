@@ -40,10 +40,9 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 
 bench: $(VENV)/dev.stamp
-	@set -e; for script in benchmarks/*.py; do \
-	  [ -e "$$script" ] || { echo 'benchmarks/ holds no script yet'; break; }; \
-	  echo "== $$script"; $(BIN)/python "$$script" $(ARGS); \
-	done
+	@failed=; for script in benchmarks/*.py; do \
+	  echo "== $$script"; $(BIN)/python "$$script" $(ARGS) || failed="$$failed $$script"; \
+	done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 clean:
 	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -4,47 +4,16 @@ python benchmarks/engine_stacked.py [--repeats 5]
 """
 
 import argparse
-import shutil
 import tempfile
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-from support.engine import report, run_spec
-from transformers import LlamaConfig, LlamaForCausalLM
+from support.engine import five_million, report, run_spec, steps_of
 
-from leonids.floor.base_files import find_base
 from leonids.train.native import Training, deterministic
 
 ARMS = 4
-
-
-def five_million(folder: Path) -> Path:
-    """Write a random Llama of 5M parameters with nano's tokenizer."""
-    config = LlamaConfig(
-        vocab_size=1024,
-        hidden_size=256,
-        intermediate_size=688,
-        num_hidden_layers=6,
-        num_attention_heads=8,
-        num_key_value_heads=8,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        bos_token_id=0,
-        eos_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    shutil.copy(find_base("nano") / "tokenizer.json", folder)
-    return folder
-
-
-def seconds(training: Training, *, steps: int) -> float:
-    """Return the seconds of ``steps`` steps."""
-    begun = time.perf_counter()
-    for _ in range(steps):
-        training._step()
-    return time.perf_counter() - begun
 
 
 def main() -> None:
@@ -58,11 +27,11 @@ def main() -> None:
         runs = [run_spec(f"r{arm}", base=base, rank=32, steps=1000, init_seed=arm) for arm in range(ARMS)]
         together = Training(runs, out=Path(scratch) / "stack", resume=False, opened=opened)
         alone = Training(runs[:1], out=Path(scratch) / "alone", resume=False, opened=opened)
-        seconds(together, steps=1), seconds(alone, steps=ARMS)
+        steps_of(together, 1), steps_of(alone, ARMS)
         ratios = []
         for _ in range(given.repeats):
-            one = seconds(alone, steps=2 * ARMS)
-            ratios.append(one / seconds(together, steps=2))
+            one = steps_of(alone, 2 * ARMS)
+            ratios.append(one / steps_of(together, 2))
     chunks = [len(chunk.members) for chunk in together.stack.chunks]
     report(
         __file__,

@@ -4,15 +4,21 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from leonids.floor.base_files import find_base
 from leonids.spec import AdapterSpec, RunSpec, load_universe
+from leonids.train.native import Training
 
 PACKAGES = ("torch", "transformers", "peft", "trl")
 
@@ -67,16 +73,54 @@ def step_seconds(out: Path, run: str, *, skip: int) -> float:
     return statistics.fmean(walls[skip:])
 
 
+def five_million(folder: Path) -> Path:
+    """Write a random Llama of 5M parameters with nano's tokenizer."""
+    config = LlamaConfig(
+        vocab_size=1024,
+        hidden_size=256,
+        intermediate_size=688,
+        num_hidden_layers=6,
+        num_attention_heads=8,
+        num_key_value_heads=8,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    shutil.copy(find_base("nano") / "tokenizer.json", folder)
+    return folder
+
+
+def steps_of(training: Training, count: int) -> float:
+    """Return the seconds of ``count`` steps of a pass in this process."""
+    begun = time.perf_counter()
+    for _ in range(count):
+        training._step()
+    return time.perf_counter() - begun
+
+
 def report(script: str, ratios: Sequence[float], *, promise: str, at_least: float, aim: float, **more: Any) -> None:
     """Print the median ratio with its spread, and write it beside the script with the machine and versions."""
-    result = {
-        "promise": promise,
-        "at_least": at_least,
-        "aim": aim,
+    _write(script, {"promise": promise, "at_least": at_least, "aim": aim, **_summary(ratios), **more})
+
+
+def report_rows(script: str, rows: Mapping[str, Sequence[float]], *, unit: str, **more: Any) -> None:
+    """Print and write the median and spread of several ratios that one script measured."""
+    _write(script, {"unit": unit, "rows": {name: _summary(ratios) for name, ratios in rows.items()}, **more})
+
+
+def _summary(ratios: Sequence[float]) -> dict[str, Any]:
+    return {
         "ratio": round(statistics.median(ratios), 3),
         "spread": [round(min(ratios), 3), round(max(ratios), 3)],
         "repeats": len(ratios),
-        **more,
+    }
+
+
+def _write(script: str, found: Mapping[str, Any]) -> None:
+    result = {
+        **found,
         "machine": f"{_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
