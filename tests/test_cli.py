@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from leonids import cli, launch
+from leonids import cli, launch, universe
 from leonids.errors import LeonidsError
 from leonids.ledger.chain import Ledger
 from leonids.ledger.lines import LEDGER
@@ -18,6 +18,7 @@ from leonids.study.conduct import register
 from leonids.study.plan import Choices, make_plan
 
 Said = Callable[..., tuple[int, str, str]]
+SHIPPED = Path(universe.__file__).parent / "shipped"
 
 
 @pytest.fixture
@@ -213,7 +214,9 @@ def test_a_full_disk_leaves_nothing_half_written(said: Said, pair_file: Path, tm
 
 def test_samples_are_jsonl_with_what_the_contract_names(said: Said, tmp_path: Path) -> None:
     code, out, err = said("sample", "formats", "-n", 3, "--split", "test", "--seed", 4)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.startswith("expected pairs of equal texts among 3 examples of test: ")
+    assert len(err.splitlines()) == 1
     lines = [json.loads(line) for line in out.splitlines()]
     assert len(lines) == 3
     for line in lines:
@@ -221,6 +224,40 @@ def test_samples_are_jsonl_with_what_the_contract_names(said: Said, tmp_path: Pa
     path = tmp_path / "deep" / "x.jsonl"
     assert said("sample", "formats", "-n", 3, "--split", "test", "--seed", 4, "--out", path)[:2] == (0, "")
     assert path.read_text() == out
+
+
+def test_what_repeats_itself_is_said_before_it_is_written_or_trained_on(
+    said: Said, pair_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = written_universe(tmp_path, items="{1: 1.0}", depths="{1: 1.0}")
+    _, out, err = said("sample", small, "-n", 2000)
+    assert len({json.loads(line)["prompt"] for line in out.splitlines()}) < 1980
+    forecast, warning = err.splitlines()
+    assert forecast.startswith("expected pairs of equal texts among 2,000 examples of train: ")
+    assert warning.startswith("warning: universe consistent repeats itself: more than 1% of 2,000 examples")
+    assert len(said("sample", small, "-n", 10)[2].splitlines()) == 1
+    assert forecast.partition("; ")[2] in said("floor", small)[1]
+
+    def stopped(*_: object, **__: object) -> None:
+        raise LeonidsError("enough")
+
+    monkeypatch.setattr("leonids.report.conclude.conduct", stopped)
+    assert said("run", pair_file)[2] == "error: enough\n"
+    study = tmp_path / "study.yaml"
+    study.write_text(pair_file.read_text().replace("{rank:", f"{{universe: {small.name}, rank:"))
+    warnings = said("run", study, "--steps", 1000)[2].splitlines()[:-1]
+    assert warnings
+    assert all("repeats itself: more than 1% of" in line for line in warnings)
+
+
+def written_universe(folder: Path, **keys: str) -> Path:
+    """Write the universe `consistent` with other values of some top-level keys."""
+    path = folder / "mine.yaml"
+    lines = (SHIPPED / "consistent.yaml").read_text().splitlines()
+    path.write_text(
+        "".join(f"{k}: {keys[k]}\n" if (k := line.partition(":")[0]) in keys else f"{line}\n" for line in lines)
+    )
+    return path
 
 
 def test_lint_names_a_fault_in_each_kind_of_file(said: Said, pair_file: Path, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from leonids.ledger.lines import LEDGER
 from leonids.report.document import write_report
 from leonids.report.explain import explain, lines
 from leonids.report.live import Terminal
+from leonids.report.sampling import run_warnings
 from leonids.report.tables import print_verdicts
-from leonids.spec import find_study, load_study
+from leonids.spec import find_study, load_run, load_study
 from leonids.study.conduct import conduct, judge_folder
 from leonids.study.folder import StudyFolder
 from leonids.study.plan import Choices, make_plan
@@ -31,6 +32,7 @@ def run_study(reference: str, *, out: Path | None, resume: bool, choices: Choice
     path = find_study(reference)
     study = load_study(path)
     plan = make_plan(study, choices or Choices(), beside=path.parent)
+    sys.stderr.writelines(f"{warning}\n" for warning in run_warnings(plan.runs))
     folder = out or Path("runs") / study.study
     try:
         with Terminal() as terminal:
@@ -49,6 +51,7 @@ def run_study(reference: str, *, out: Path | None, resume: bool, choices: Choice
 
 def train_run(path: Path, *, out: Path, resume: bool) -> None:
     """Train the run of a file and print the adapter's folder to stdout. Raises ``LeonidsError``."""
+    sys.stderr.writelines(f"{warning}\n" for warning in run_warnings([load_run(path)]))
     try:
         with Terminal() as terminal:
             adapter = train_single(path, out=out, resume=resume, moved=terminal.moved)

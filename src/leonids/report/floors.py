@@ -1,17 +1,22 @@
 """The floor of a universe for a reader: what `leonids floor` prints."""
 
+import math
 from dataclasses import asdict
 from typing import Any
 
+from leonids.floor.entropy import repeats
 from leonids.floor.oracle import ladder, survey
 from leonids.floor.tokens import RENAMING, TokenFloor, equal_token_share
+from leonids.report.sampling import WARNED_SHARE, forecast_line
 from leonids.spec import load_universe
 from leonids.study.conduct import plain
 from leonids.study.floors import head_report, tokenizer_of
 from leonids.universe.distance import distance
+from leonids.universe.splits import SPLITS
 from leonids.universe.universe import Universe
 
 EXAMPLES = 20_000
+FORECAST_EXAMPLES = 300_000
 BAR_CHARS = 40
 
 
@@ -44,11 +49,26 @@ def floor_of(reference: str, *, tokenizer: str, base: str | None, tokens: str) -
         "knowledge_nats": universe.knowledge_nats,
         "transfer": [asdict(distance(universe, split)) for split in universe.transfer_splits()],
     }
+    found["repeats"] = [_repeats_of(universe, split) for split in (*SPLITS, *universe.transfer_splits())]
     if RENAMING[1] in universe.transfer_splits():
         found["renamed_equal_tokens_frac"] = equal_token_share(universe, tokenizer_of(tokenizer))
     if base is not None:
         found["head"] = plain(asdict(head_report(universe, floor, base)))
     return found
+
+
+def _repeats_of(universe: Universe, split: str) -> dict[str, Any]:
+    """Return how often a split repeats itself. ``one_percent_at`` is None where it cannot be told."""
+    found = repeats(universe, split)
+    at = found.examples_at(WARNED_SHARE)
+    return {
+        "split": split,
+        "collision": found.collision.mean,
+        "collision_se": found.collision.standard_error,
+        "exact": found.collision.exact,
+        "one_percent_at": at if math.isfinite(at) else None,
+        "says": forecast_line(found, FORECAST_EXAMPLES),
+    }
 
 
 def _bar(value: float, whole: float) -> str:
@@ -76,6 +96,7 @@ def floor_lines(found: dict[str, Any]) -> list[str]:
         f"{far['split']:21s} from training: atoms {far['atoms']:.3f}, compounds {far['compounds']:.3f} (0 alike)"
         for far in found["transfer"]
     ]
+    lines.append(found["repeats"][0]["says"])
     equal = found.get("renamed_equal_tokens_frac")
     if equal is not None:
         lines.append(f"words that transfer:renamed replaces by words of as many tokens: {equal:.0%}")

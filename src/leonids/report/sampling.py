@@ -3,18 +3,17 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from leonids.errors import OutputError
-from leonids.floor.entropy import answer_nats, prompt_nats
+from leonids.floor.entropy import Repeats, answer_nats, prompt_nats, repeats
 from leonids.floor.tokens import TokenFloor
 from leonids.records import ROLES, Example
-from leonids.spec import load_universe
+from leonids.spec import RunSpec, load_universe
 from leonids.study.floors import tokenizer_of
-from leonids.universe.splits import belongs
 from leonids.universe.universe import Universe
 
 
@@ -44,21 +43,64 @@ def example_json(example: Example, floor: TokenFloor | None) -> dict[str, Any]:
     return line
 
 
-def _lines(universe: str, *, n: int, split: str, seed: int, tokenizer: str | None) -> Iterator[str]:
-    made = Universe(load_universe(universe))
-    belongs("", split)
+WARNED_SHARE = 0.01
+"""Streams of which more than this share is expected to have been there before are warned about."""
+
+
+def forecast_line(found: Repeats, n: int) -> str:
+    """Return how many repeats are expected among ``n`` examples of a split, in a line."""
+    pairs = found.pairs(n)
+    error = "" if found.collision.exact else f" (standard error {pairs.standard_error:.2g})"
+    return (
+        f"expected pairs of equal texts among {n:,} examples of {found.split}: {pairs.mean:.3g}{error}; "
+        f"{WARNED_SHARE:.0%} of them repeat at n = {found.examples_at(WARNED_SHARE):.2g}"
+    )
+
+
+def repeat_warning(found: Repeats, n: int, *, where: str) -> str | None:
+    """Return a warning where more than ``WARNED_SHARE`` of ``n`` examples are expected to be repeats, else None."""
+    if n <= found.examples_at(WARNED_SHARE):
+        return None
+    return (
+        f"warning: {where} repeats itself: more than {WARNED_SHARE:.0%} of {n:,} examples of {found.split} are "
+        "expected to have been there before, so a loss below the floor is memory; take fewer, or a larger universe"
+    )
+
+
+def run_warnings(runs: Sequence[RunSpec]) -> tuple[str, ...]:
+    """Return a warning for each arm that trains on a universe too small for its number of examples."""
+    arms = {run.arm: run for run in runs if run.universe is not None}
+    said = []
+    for run in arms.values():
+        made = Universe(run.universe)  # type: ignore[arg-type]
+        found = repeats(made, "train", draws=400)
+        said.append(repeat_warning(found, run.steps * run.batch_size, where=f"arm {run.arm}"))
+    return tuple(filter(None, said))
+
+
+def _lines(made: Universe, *, n: int, split: str, seed: int, tokenizer: str | None) -> Iterator[str]:
     floor = None if tokenizer is None else TokenFloor(made, tokenizer_of(tokenizer))
     for index in range(n):
         yield json.dumps(example_json(made.example(split, seed, index), floor), ensure_ascii=False) + "\n"
 
 
 def write_examples(universe: str, *, n: int, split: str, seed: int, tokenizer: str | None, out: Path | None) -> None:
-    """Write ``n`` examples to a file, whole or not at all, or to stdout. Raises ``OutputError``, ``SpecError``."""
-    lines = _lines(universe, n=n, split=split, seed=seed, tokenizer=tokenizer)
+    """Write ``n`` examples to a file, whole or not at all, or to stdout; then say how many repeats to expect.
+
+    Raises ``OutputError``, ``SpecError``, ``UsageError`` for a split that does not exist.
+    """
+    made = Universe(load_universe(universe))
+    found = repeats(made, split)
+    lines = _lines(made, n=n, split=split, seed=seed, tokenizer=tokenizer)
     if out is None:
-        for line in lines:
-            sys.stdout.write(line)
-        return
+        sys.stdout.writelines(lines)
+    else:
+        _write_whole(out, lines)
+    warning = repeat_warning(found, n, where=f"universe {made.spec.universe}")
+    sys.stderr.writelines(f"{said}\n" for said in (forecast_line(found, n), warning) if said)
+
+
+def _write_whole(out: Path, lines: Iterator[str]) -> None:
     # What is wrong with the universe is found before a folder is made.
     first = next(lines)
     draft = out.with_name(f".{out.name}.{os.getpid()}.draft")

@@ -43,13 +43,21 @@ class Site:
             raise SpecError(
                 f"site {self.name!r} has {len(self.options)} options and {len(self.weights)} weights",
                 rule="R5: every option has one weight",
+                way_out="give as many weights as options",
             )
         total = math.fsum(self.weights)
-        if min(self.weights) <= 0 or abs(total - 1) > 1e-9:
+        if not (min(self.weights) > 0 and abs(total - 1) <= 1e-9):
             raise SpecError(
                 f"the weights of site {self.name!r} are {list(self.weights)} and sum to {total:.6g}",
                 rule="R5: weights are above 0 and sum to 1",
                 way_out="divide each weight by their sum",
+            )
+        if len({"", *self.options}) <= len(self.options):
+            unclear = [text for text in self.options if not text or self.options.count(text) > 1]
+            raise SpecError(
+                f"site {self.name!r} offers the text {unclear[0]!r}",
+                rule="R3: a text has exactly one derivation, so what can be chosen is never empty and never the same",
+                way_out="write each option differently",
             )
         running, cumulative = 0.0, []
         for weight in self.weights:
@@ -63,6 +71,11 @@ class Site:
         # What a choice among all options emits is the same every time: made once, shared by all derivations.
         emitted = (Emission(text, self.name, i, (), surprisals[i]) for i, text in enumerate(self.options))
         object.__setattr__(self, "emissions", tuple(emitted))
+
+    @property
+    def collision(self) -> float:
+        """The probability that two choices made apart are the same one: the sum of the squared weights."""
+        return math.fsum(weight * weight for weight in self.weights)
 
     def surprisal_nats(self, option: int, without: tuple[int, ...] = ()) -> float:
         """Return -ln P(option) when the options in ``without`` are not on offer."""

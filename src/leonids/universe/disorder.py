@@ -39,7 +39,10 @@ def _even(name: str, count: int) -> Site:
 
 @final
 class Answers:
-    """The answer program of a universe, with its dials. ``run`` is the data seed of the run that is asked about."""
+    """The answer program of a universe, with its dials. ``run`` is the data seed of the run that is asked about.
+
+    ``settled`` says that no dial leaves anything open: each prompt has one answer.
+    """
 
     def __init__(self, spec: UniverseSpec, things: Things, *, stream: str) -> None:
         disorder = spec.disorder
@@ -66,7 +69,7 @@ class Answers:
             else ()
         )
         drawn = disorder.conflict is not None and disorder.conflict.per == "example"
-        self._settled = not (drawn or disorder.formats or disorder.noise or disorder.key_order)
+        self.settled = not (drawn or disorder.formats or disorder.noise or disorder.key_order)
 
     def _add_conflict(self, conflict: Conflict) -> None:
         word = conflict.word
@@ -133,7 +136,7 @@ class Answers:
 
         ``written`` is one of the answers, where it is at hand: without dials it is the only one.
         """
-        if self._settled:
+        if self.settled:
             return {written.text if written else answer_text(self.value(task, run=run), self.formats[0]): 1.0}
         value_under = cache(lambda meaning: evaluate(task, self._meanings[meaning]))
         shares: dict[str, float] = {}

@@ -9,6 +9,7 @@ Pairs of skills can be held out. Training then draws pipelines given that they h
 that what follows it comes out right.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, final
@@ -152,6 +153,7 @@ class Pipelines:
         self._pairs = frozenset(spec.transfer.hold_out)
         self._rows: dict[tuple[int, Kind], list[Row]] = {}
         self._worths: dict[State, float] = {}
+        self._collisions: dict[State, float] = {}
         self.sites: dict[State, StepSite] = {}
         self.branches: dict[Kind, StepSite] = {}
         if self._worth(State()) <= 0:
@@ -251,6 +253,22 @@ class Pipelines:
                 phrases = phrases_of(self._spec, skill, parameter)
                 rows += [(p, Step(skill, parameter), weight * share / mass * part) for p, part in phrases]
         return rows
+
+    def collision(self, state: State | None = None) -> float:
+        """Return the probability that two pipelines drawn apart are the same, from ``state`` on."""
+        state = state or State()
+        if state not in self._collisions:
+            at = self.sites[state]
+            self._collisions[state] = math.fsum(
+                weight * weight * self._collision_after(state, step)
+                for step, weight in zip(at.steps, at.site.weights, strict=True)
+            )
+        return self._collisions[state]
+
+    def _collision_after(self, state: State, step: Step) -> float:
+        if step.skill.gives == "fork":
+            return self.branches[state.kind].site.collision ** 2
+        return 1.0 if step.skill.gives in ENDS else self.collision(self.after(state, step))
 
     def _can_end(self, depth: int, kind: Kind) -> bool:
         if depth > max(self._spec.depths):

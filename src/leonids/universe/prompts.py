@@ -1,5 +1,6 @@
 """The program of a prompt: items with what is stated of them, and a pipeline of steps, choice by choice."""
 
+import math
 from bisect import insort
 from collections.abc import Sequence
 from typing import final
@@ -28,6 +29,12 @@ class Prompts:
                 f"the layout's attributes and the stated properties differ in {sorted(unknown)}",
                 rule="each stated property is printed once",
             )
+        if spec.layout.more == spec.layout.last:
+            raise SpecError(
+                f"after an item the layout writes {spec.layout.more!r} both for more and for last",
+                rule="R3: a text has exactly one derivation, so it must show whether a list goes on",
+                way_out="write layout.last differently from layout.more",
+            )
         self._layout = spec.layout
         self._things = things
         self._prefix = prefix
@@ -52,6 +59,20 @@ class Prompts:
         """Return every place of the prompt where something is chosen."""
         steps = (at.site for at in (*self.pipelines.sites.values(), *self.pipelines.branches.values()))
         return (self._name_site, *(at for _, at, _ in self._columns), *self._more_sites.values(), *steps)
+
+    def collision(self) -> float:
+        """Return the probability that two prompts drawn apart are the same: the sum of p^2 over all prompts, exactly.
+
+        A product along each derivation, since a prompt has one; lists of each length are added up.
+        """
+        alike = math.prod(at.collision for _, at, _ in self._columns)
+        total, same = 0.0, 1.0
+        for count, more in self._more_sites.items():
+            same *= alike / (len(self._things.names) - count + 1)
+            stop = dict(zip(more.options, more.weights, strict=True)).get(self._layout.last, 0.0)
+            total += same * stop**2
+            same *= (1 - stop) ** 2
+        return total * self.pipelines.collision()
 
     def draw_items(self, chance: Chance) -> tuple[Item, ...]:
         """Run the program of the item list: names that are not ``taken``, which are kept in rising order."""

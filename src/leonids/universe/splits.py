@@ -51,6 +51,12 @@ def bin_of(meaning: str) -> int:
     return int.from_bytes(blake2b(meaning.encode(), digest_size=8).digest(), "big") % 100
 
 
+def share_of(split: str) -> float:
+    """Return the share of its program's meanings that a split holds. Raises ``UsageError`` for an unknown split."""
+    belongs("", split)
+    return 1.0 if split in TRANSFER else len(_BINS[split]) / 100
+
+
 def belongs(meaning: str, split: str) -> bool:
     """Return whether ``meaning``, of the split's own program, lies in ``split``.
 

@@ -120,6 +120,10 @@ class Universe:
         """Return the program of a split's prompts. Raises ``SpecError`` where there is no such family."""
         return self._family(split)[1]
 
+    def answers_of(self, split: str) -> Answers:
+        """Return the answer program of a split. Raises ``SpecError`` where there is no such family."""
+        return self._family(split)[2]
+
     def names(self, split: str = "train") -> tuple[str, ...]:
         """Return the words of a split's items."""
         return self._family(split)[0].names
