@@ -48,6 +48,10 @@ CASES = [
      {"floors": {("a", "answer"): 0.7}}),
     ("impossible or vacuous", "refuse", {"expect": {"between": (0.0, 1.0)}, "beyond": BOTH}, {}),
     ("impossible or vacuous", "refuse", {"metric": "excess", "expect": {"below": -0.1}}, {}),
+    ("too easy", "warn", {"metric": "loss", "expect": {"below": 2.0}}, {"easy": {("a", "answer"): 0.9}}),
+    ("too easy", "warn", {"metric": "loss", "expect": {"plateaus": 0.6}, "when": {"over": (0.15, 0.6)}},
+     {"easy": {("a", "answer"): 0.9}, "floors": {("a", "answer"): 0.4}}),
+    ("kill", "warn", {"expect": {"above": 0.5}, "kill": True}, {}),
     ("never measured", "refuse", {"expect": {"above": 0.5}, "when": {"at": 0.4}}, {}),
     ("never measured", "refuse", {"expect": {"above": 0.5}, "when": {"at": 0.3}, "split": "test"}, {}),
     ("never measured", "warn", {"expect": {"above": 0.5}, "split": "transfer:deeper"}, {}),
@@ -92,6 +96,22 @@ def test_a_named_rival_with_its_arm_answers_the_warning(find):
     rival = Rival(says="the scale", about="alpha", arm="c")
     found = find({"expect": {"differs": 0.1}, "versus": "b", "rivals": (rival,)}, known=known_of(ranks))
     assert found == set()
+
+
+def test_a_claim_that_reading_the_prompt_can_decide_is_not_called_easy(find):
+    known = setting(easy={("a", "answer"): 0.9}, floors={("a", "answer"): 0.2})
+    assert find({"metric": "loss", "expect": {"below": 0.5}}, known=known) == set()
+    flat = {"metric": "loss", "expect": {"plateaus": 0.1}, "when": {"over": (0.15, 0.6)}}
+    assert find(flat, known=known) == set()
+
+
+def test_a_kill_may_end_what_another_trainer_trains(find):
+    assert find({"expect": {"above": 0.5}, "kill": True}, known=setting(arms={"a": arm(foreign=True)})) == set()
+
+
+def test_a_claim_that_falls_due_after_the_end_is_refused(make):
+    with pytest.raises(SpecError, match="goes from 0% to 100%"):
+        make(expect={"above": 0.5}, when={"at": 1.2})
 
 
 PAIRS = [

@@ -98,7 +98,11 @@ class Died(Exception):
 def totals(value: float, *, matches: int) -> dict[str, Any]:
     by_role = {role: [value * count, count] for role, count in zip(ANSWER_ROLES, (11, 5, 3, 1), strict=True)}
     zero = {role: [0.0, count] for role, (_, count) in by_role.items()}
-    return {"loss": by_role, "floor": zero, "match": {"example": [matches, 1]}}
+    sure, right, apart = (
+        {role: [share * count, count] for role, (_, count) in by_role.items()} for share in (0.9, 0.6, 0.25)
+    )
+    found = {"loss": by_role, "floor": zero, "match": {"example": [matches, 1]}}
+    return {**found, "confidence": sure, "token_accuracy": right, "brier": apart}
 
 
 def write_step(writer: RunWriter, run: RunSpec, step: int) -> None:

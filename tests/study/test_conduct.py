@@ -50,6 +50,34 @@ def test_each_review_is_judged_once_and_the_end_closes_the_study(
     assert verify(out).ok
 
 
+CALIBRATION = """\
+      - id: H1.5
+        says: Confidence is above what comes true by a quarter or more.
+        measure: {metric: overconfidence, tokens: decided, split: validation, arm: wide, seed: 0, final: true}
+        expect: {above: 0.25}
+        scope: run
+      - id: H1.6
+        says: Confidence is as far from the outcome as a coin's or nearer.
+        measure: {metric: brier, split: test, arm: wide, seed: 0, final: true}
+        expect: {below: 0.2}
+        scope: run
+questions:
+"""
+
+
+def test_claims_on_calibration_are_judged_over_examples(
+    study_file: Path, tmp_path: Path, train: Any, notes: Any
+) -> None:
+    study_file.write_text(study_file.read_text().replace("questions:\n", CALIBRATION))
+    train()
+    folder = conduct(make_plan(load_study(study_file), Choices()), tmp_path / "out", resume=False, watch=notes)
+    over, brier = (next(v for v in folder.verdicts if v["prediction"] == name) for name in ("H1.5", "H1.6"))
+    # Every answer of this trainer is said with 0.9 where 0.6 are right, and its squared errors are 0.25.
+    assert (over["word"], over["n"], over["unit"]) == ("supported", 12, "examples")
+    assert over["estimate"] == pytest.approx(0.3)
+    assert (brier["word"], brier["estimate"], brier["unit"]) == ("refuted", pytest.approx(0.25), "examples")
+
+
 def test_a_finished_study_is_judged_no_more(
     plan: Plan, tmp_path: Path, train: Any, notes: Any, contents: Contents
 ) -> None:

@@ -41,6 +41,7 @@ def test_role_totals_are_the_sums_that_the_words_say(make_tokens: Any, seed: int
             "gold_confidence": (gold[own], own),
             "confidence_right": (scores.top[right], right),
             "confidence_wrong": (scores.top[wrong], wrong),
+            "brier": ((scores.top.double()[own] - scores.right.double()[own]).square(), own),
         }
         assert set(expected) == {metric.name for metric in METRICS}
         for metric, (values, chosen) in expected.items():

@@ -134,6 +134,30 @@ def _possible(measure: Measure, setting: Setting) -> tuple[float, float, str]:
     return kind.low, kind.high, "by definition"
 
 
+def _easy(prediction: Prediction, setting: Setting) -> Found:
+    """Find a loss that a learner reaches without reading any prompt, and a margin wider than all there is to learn."""
+    measure = prediction.measure
+    easy = setting.easy.get((measure.arm, measure.tokens))
+    if measure.metric != "loss" or easy is None:
+        return
+    region = single(prediction)
+    if region is not None and not math.isfinite(region.pieces[0][0]) and region.pieces[-1][1] >= easy:
+        says = f"{easy:.3g} nats/token are reached by the answers' format alone, without reading a prompt"
+        yield "warn", says, "claim less than that, or excess"
+    margin = prediction.expect.coincide or prediction.expect.plateaus
+    span = easy - setting.floors.get((measure.arm, measure.tokens), 0.0)
+    if margin is not None and margin >= span:
+        says = f"beyond the format there are {span:.3g} nats/token to learn: a margin of {margin:g} hides all of it"
+        yield "warn", says, "claim a margin that a difference in learning can exceed"
+
+
+def _kill(prediction: Prediction, setting: Setting) -> Found:
+    ours = [arm for arm in prediction.arms if arm in setting.arms and not setting.arms[arm].foreign]
+    if prediction.kill and ours:
+        says = f"kill does not end what `leonids run` trains, such as arm {ours[0]}"
+        yield "warn", says, "train it with LeonidsCallback, which a refuted kill ends, or leave kill out"
+
+
 def _review(prediction: Prediction, setting: Setting) -> Found:
     measure = prediction.measure
     if measure.split == "train":
@@ -250,6 +274,8 @@ def _question(question: Question, predictions: Sequence[Prediction], setting: Se
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("already seen", _seen),
     ("impossible or vacuous", _bounds),
+    ("too easy", _easy),
+    ("kill", _kill),
     ("never measured", _review),
     ("seeds", _seeds),
     ("power", _power),

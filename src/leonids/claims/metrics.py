@@ -36,6 +36,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("gold_confidence", "probability", 0.0, 1.0, says="probability of the gold token"),
     Metric("confidence_right", "probability", 0.0, 1.0, says="confidence where the emitted token is right"),
     Metric("confidence_wrong", "probability", 0.0, 1.0, says="confidence where the emitted token is wrong"),
+    Metric("brier", "squared error", 0.0, 1.0, says="squared distance of confidence from right (1) or wrong (0)"),
+    Metric("overconfidence", "probability", -1.0, 1.0, says="confidence minus token_accuracy of the same tokens"),
 )
 """One row per metric; what produces the numbers is the probe and the readers."""
 

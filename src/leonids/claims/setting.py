@@ -13,7 +13,10 @@ AlphaRule: TypeAlias = Literal["fixed", "equal", "sqrt"]
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmFacts:
-    """The plan of one arm. ``seen_frac`` is the progress of data that exist already, 0..1."""
+    """The plan of one arm. ``seen_frac`` is the progress of data that exist already, 0..1.
+
+    ``foreign`` says that its data are not LEO's, so that another trainer trains it.
+    """
 
     seeds: tuple[int, ...]
     rank: int
@@ -22,6 +25,7 @@ class ArmFacts:
     review_examples: int = 500
     test_examples: int = 500
     seen_frac: float = 0.0
+    foreign: bool = False
 
 
 @final
@@ -30,6 +34,7 @@ class Setting:
     """A study as planned: its arms and reviews, and the numbers that no model can beat.
 
     ``floors[arm, tokens]`` is the least loss anyone can reach, data floor plus head floor, in nats a token;
+    ``easy[arm, tokens]`` is what a learner reaches that knows the answers' format and reads no prompt;
     ``ceilings[arm, metric]`` the best expected share of ``match``, ``format_match`` or ``meaning_match``.
     ``pilot_sd[metric]`` is the deviation between seeds (of differences, for claims with ``versus``), from runs
     that do not count. ``splits`` are those that the universes of the study have. Whatever is absent is not checked.
@@ -38,6 +43,7 @@ class Setting:
     arms: Mapping[str, ArmFacts]
     reviews: tuple[float, ...] = (1.0,)
     floors: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
+    easy: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     ceilings: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     pilot_sd: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     splits: tuple[str, ...] = SPLITS

@@ -23,6 +23,12 @@ from leonids.study.streams import STEPS, RunStreams, Table
 from leonids.study.windows import last_step
 
 PLAN, FLOORS, RUN = "plan", "floors", "run"
+DERIVED: Mapping[str, tuple[str, ...]] = {
+    "excess": ("loss", "floor"),
+    "head_floor": ("loss", "floor"),
+    "overconfidence": ("confidence", "token_accuracy"),
+}
+"""What is no metric of a stream, and the metrics that it is made of, row by row."""
 
 
 def note_about(entries: Sequence[Entry], about: str) -> Mapping[str, Any] | None:
@@ -222,8 +228,8 @@ class StudyFolder:
         return streams.steps if split == "train" else streams.observations.get(split)
 
     def units(self, run: str, *, metric: str, tokens: str, split: str, window: Window) -> Units | None:
-        """Return the rows of a metric inside a window; ``excess`` is loss minus floor minus head floor."""
-        metrics = ("loss", "floor") if metric in ("excess", "head_floor") else (metric,)
+        """Return the rows of a metric inside a window, of which ``DERIVED`` ones are differences of others."""
+        metrics = DERIVED.get(metric, (metric,))
         streams = self.streams(run)
         rows = streams.window(split, metrics, first_step=window.first_step, last_step=window.last_step)
         found = self._metric(rows, run, metric, tokens)
@@ -239,8 +245,11 @@ class StudyFolder:
         )
 
     def _metric(self, rows: Table, run: str, metric: str, tokens: str) -> tuple[Any, Any] | None:
-        if metric not in ("excess", "head_floor"):
+        if metric not in DERIVED:
             return rows.pooled(metric, tokens)
+        if metric == "overconfidence":
+            sure, right = (rows.pooled(name, tokens) for name in DERIVED[metric])
+            return None if sure is None or right is None else (sure[0] - right[0], sure[1])
         arm = next(spec.arm for spec in self.runs if spec.run == run)
         counts = {role: rows.counts[key] for role in CELLS[tokens] if (key := ("loss", role)) in rows.counts}
         head = np.sum([self.head_nats(arm, role) * count for role, count in counts.items()], axis=0)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from leonids.claims.setting import ArmFacts, Setting
-from leonids.spec import RunSpec, StudySpec
+from leonids.spec import FOREIGN, RunSpec, StudySpec
 from leonids.study.floors import ArmFloors
 
 
@@ -20,12 +20,18 @@ def setting_of(study: StudySpec, runs: Sequence[RunSpec], *, floors: Mapping[str
             review_examples=own[0].review_examples,
             test_examples=own[0].test_examples,
             seen_frac=study.arms[arm].seen,
+            foreign=study.arms[arm].universe == FOREIGN,
         )
     least = {}
     for arm, found in floors.items():
         head = found.head.nats.values()
         least[arm, "all"] = found.all.nats_per_token
         least[arm, "answer"] = found.answer.nats_per_token + (min(head) if head else 0.0)
+    easy = {
+        (arm, "answer"): found.ladder[0].nats / found.answer.tokens_per_example.mean
+        for arm, found in floors.items()
+        if found.ladder
+    }
     ceilings = {(arm, "match"): found.answer.ceiling.mean for arm, found in floors.items()}
     ceilings |= {(arm, "meaning_match"): found.answer.meaning_ceiling.mean for arm, found in floors.items()}
-    return Setting(arms=arms, reviews=study.reviews, floors=least, ceilings=ceilings)
+    return Setting(arms=arms, reviews=study.reviews, floors=least, easy=easy, ceilings=ceilings)

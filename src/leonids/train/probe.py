@@ -14,7 +14,7 @@ from leonids.train.scoring import Scores
 Totals: TypeAlias = dict[str, dict[str, list[float]]]
 """``totals[metric][role] == [total, count]``."""
 
-COLUMNS = ("tokens", "right", "nats", "floor_nats", "top", "gold", "top_right")
+COLUMNS = ("tokens", "right", "nats", "floor_nats", "top", "gold", "top_right", "miss_squared")
 
 
 @final
@@ -38,6 +38,13 @@ METRICS: tuple[Metric, ...] = (
     Metric("confidence_right", "frac", {"top_right": 1}, {"right": 1}, "confidence where it is right"),
     Metric(
         "confidence_wrong", "frac", {"top": 1, "top_right": -1}, {"tokens": 1, "right": -1}, "confidence where wrong"
+    ),
+    Metric(
+        "brier",
+        "frac",
+        {"miss_squared": 1},
+        {"tokens": 1},
+        "squared distance of confidence from right (1) or wrong (0)",
     ),
 )
 """The metrics of tokens. ``match``, of whole answers, has the role ``example``: right at every answer token."""
@@ -72,7 +79,8 @@ def columns_of(nats: Tensor, right: Tensor, top: Tensor, floor_nats: Tensor) -> 
     nats, top, hits = nats.double(), top.double(), right.double()
     # p(gold) = exp(-nats): the loss already holds it.
     return torch.stack(
-        (torch.ones_like(nats), hits, nats, floor_nats.double(), top, torch.exp(-nats), top * hits), dim=-1
+        (torch.ones_like(nats), hits, nats, floor_nats.double(), top, torch.exp(-nats), top * hits, (top - hits) ** 2),
+        dim=-1,
     )
 
 

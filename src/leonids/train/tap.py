@@ -18,7 +18,7 @@ ROLES_KEY, FLOOR_KEY = "leonids_roles", "leonids_floor_nats"
 
 IGNORED = -100
 EVERY, ROWS = 50, 8
-UNKNOWN_TOP = ("confidence", "confidence_wrong")
+UNKNOWN_TOP = ("confidence", "confidence_wrong", "brier")
 UNKNOWN_FLOOR = ("floor",)
 
 
