@@ -1,6 +1,7 @@
 """A real headless Chromium, and the served studies of tests/web."""
 
 import importlib.util
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,14 @@ def chromium() -> Iterator[Any]:
         browser = play.chromium.launch(executable_path=found, args=list(FLAGS))
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Where pictures of the pages go: the folder that ``LEONIDS_PICTURES`` names, to be looked at."""
+    folder = Path(os.environ.get("LEONIDS_PICTURES", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def points_of(page: Any) -> int:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_opens_without_a_complaint_and_axe_finds_nothing_serious(
-    site: Any, window: Callable[..., Any], path: str
+    site: Any, window: Callable[..., Any], pictures: Path, path: str
 ) -> None:
     for look in LOOKS:
         with window(site, **look) as page:
@@ -59,6 +59,9 @@ def test_every_page_opens_without_a_complaint_and_axe_finds_nothing_serious(
             assert serious == []
             width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert width <= 0, "the page scrolls sideways"
+            name = f"{path.strip('/').partition('?')[0] or 'board'}-{look['color_scheme']}.png"
+            page.screenshot(path=pictures / name, full_page=True)
+            assert (pictures / name).stat().st_size > 10_000
 
 
 def test_a_new_point_appears_by_itself(
@@ -147,7 +150,7 @@ def test_hostile_names_are_words(
     name = '"><img src=x onerror="window.pwned=1"><script>window.pwned=1</script>'
     text = study_text.replace("What is a loss of 0.75 telling us?", json.dumps(name))
     text = text.replace("Match ends above 99 %.", json.dumps(name))
-    folder = planted(text=text, progress=0.3, examples=4)
+    folder = planted(text=text, progress=0.3, examples=4, odd_tokens=(name,))
     with serve_folder(folder.out) as client, window(client.enter().settled()) as page:
         for path in PAGES:
             page.goto(address(client, path))

@@ -20,6 +20,8 @@ from leonids.study.conduct import judge_folder, plain, write_verdicts
 from leonids.study.floors import ArmFloors, HeadReport
 from leonids.study.folder import FLOORS, PLAN, StudyFolder
 from leonids.study.plan import Choices, Plan, make_plan
+from leonids.universe.blueprint import UniverseSpec
+from leonids.universe.universe import Universe
 
 EXAMPLES, STEPS = 80, 40
 CEILING = 0.6
@@ -100,6 +102,8 @@ class Planted:
     head_reason: str = ""
     examples: int = EXAMPLES
     judged: bool = True
+    odd_tokens: tuple[str, ...] = ()
+    """What wrong tokens say, one after the other."""
 
 
 def example(rng: np.random.Generator, run: RunSpec, progress: float) -> dict[str, Any]:
@@ -148,10 +152,39 @@ def pooled(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def write_review(writer: RunWriter, rng: np.random.Generator, run: RunSpec, *, step: int, split: str, n: int) -> None:
+DRAWN: dict[tuple[str, str, int, int], dict[str, Any]] = {}
+
+
+def tags_of(universe: UniverseSpec, split: str, seed: int, index: int) -> dict[str, Any]:
+    """The tags of the example that is drawn again beside a planted line."""
+    at = (repr(universe), split, seed, index)
+    if at not in DRAWN:
+        DRAWN[at] = dict(Universe(universe).example(split, seed, index).tags)
+    return DRAWN[at]
+
+
+def answer(index: int, *, right: bool, odd: tuple[str, ...]) -> dict[str, Any]:
+    """An answer token by token; a wrong one says something else at its third token and after its end."""
+    gold = ["[", '"k', "ite", '",', " 7", "]", ""]
+    said: list[str | None] = [None] * len(gold)
+    sure, known = [0.999, 0.995, 0.5, 0.6, 0.8, 0.95, 0.99], [0.999, 0.995, 0.5, 0.6, 0.8, 0.95, 0.99]
+    if not right:
+        said[2], known[2] = odd[index % len(odd)] if odd else "ey", 0.25
+        said[6], known[6] = "\n", 0.004
+    return {"gold": gold, "said": said, "confidence": sure, "gold_confidence": known}
+
+
+def write_review(
+    writer: RunWriter, rng: np.random.Generator, run: RunSpec, *, step: int, split: str, n: int,
+    odd: tuple[str, ...] = (),
+) -> None:  # fmt: skip
     rows = [example(rng, run, step / run.steps) for _ in range(n)]
     for index, metrics in enumerate(rows):
-        line = {"kind": "observation", "step": step, "split": split, "index": index, "tags": {}, "metrics": metrics}
+        line = {"kind": "observation", "step": step, "split": split, "index": index, "metrics": metrics}
+        line |= {"tags": tags_of(run.universe, split, run.data_seed, index)}
+        line |= {"answer": answer(index, right=metrics["match"]["example"][0] == 1, odd=odd)}
+        if index < 2:
+            line["generated"] = odd[-1] if odd else '["key'
         writer.reviews.append(line)
     audit = {"n": 8, "disagreements": 0, "low": 0.0, "high": 0.37, "level": 0.95, "match_stands": True}
     head = {"kind": "review", "step": step, "split": split, "n": n}
@@ -163,7 +196,7 @@ def write_run(out: Path, ledger: Ledger, run: RunSpec, planted: Planted) -> None
     done = round(planted.progress * run.steps)
     with RunWriter.create(out, run.run, {"spec": run.model_dump(mode="json")}, ledger) as writer:
         if done:
-            write_review(writer, rng, run, step=0, split="validation", n=planted.examples)
+            write_review(writer, rng, run, step=0, split="validation", n=planted.examples, odd=planted.odd_tokens)
         for step in range(1, done + 1):
             rows = [example(rng, run, step / run.steps) for _ in range(run.batch_size)]
             writer.steps.append({
@@ -171,9 +204,11 @@ def write_run(out: Path, ledger: Ledger, run: RunSpec, planted: Planted) -> None
                 "examples": run.batch_size, "metrics": pooled(rows),
             })  # fmt: skip
             if step in run.reviews:
-                write_review(writer, rng, run, step=step, split="validation", n=planted.examples)
+                write_review(
+                    writer, rng, run, step=step, split="validation", n=planted.examples, odd=planted.odd_tokens
+                )
         if done == run.steps:
-            write_review(writer, rng, run, step=done, split="test", n=planted.examples)
+            write_review(writer, rng, run, step=done, split="test", n=planted.examples, odd=planted.odd_tokens)
             writer.finish()
         else:
             writer.commit()

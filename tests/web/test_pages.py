@@ -112,7 +112,7 @@ def test_hostile_text_is_text_on_every_page_and_in_every_download(
         "one universe is enough",
     ):
         text = text.replace(old, quoted)
-    folder = planted(text=text, progress=0.3, examples=4)
+    folder = planted(text=text, progress=0.3, examples=4, odd_tokens=(name,))
     (folder.out / "report.md").write_text(f"# mine\n\n{name}\n", "utf-8")
     with serve_folder(folder.out) as client:
         client.enter().settled()
@@ -176,10 +176,32 @@ def test_the_stream_of_changes_goes_on_where_it_was_left(
         assert client.ask("/chart/train.csv").text.count("plain.s0") == 13
 
 
-def test_examples_are_wrong_ones_first_and_filter_by_run_and_split(site: Any) -> None:
-    words = re.findall(r"(✔ right|✘ wrong)", site.ask("/examples?review=1").text)
+def cards(text: str) -> list[str]:
+    return re.findall(r'<article class="card".*?</article>', text, re.DOTALL)
+
+
+def test_examples_are_wrong_ones_first(site: Any) -> None:
+    words = re.findall(r"(✔ right|✘ wrong)", site.ask("/examples").text)
     assert words == sorted(words, reverse=True)
-    assert "✘ wrong" in words
+    assert {"✘ wrong", "✔ right"} == set(words)
+
+
+def test_each_answer_token_has_its_confidence_as_a_colour_and_a_number(site: Any) -> None:
+    wrong, right = (next(c for c in cards(site.ask("/examples").text) if w in c) for w in ("✘ wrong", "✔ right"))
+    said = [unescape(re.sub(r"<[^>]+>", "", token)) for token in re.findall(r'<span class="token.*?</span>', wrong)]
+    assert said == ["[ 99.9", '"k 99.5', "ey ✘ 50.0 right: ite 25.0", '", 60.0', "␣7 80.0", "] 95.0",
+                    "⏎ ✘ 99.0 right: end 0.4"]  # fmt: skip
+    assert re.findall(r'class="token ([^"]+)"', wrong) == ["c4", "c4", "c0 wrong", "c1", "c2", "c3", "c4 wrong"]
+    assert "wrong" not in " ".join(re.findall(r'class="token ([^"]+)"', right))
+
+
+def test_examples_are_filtered_by_skill_and_depth(site: Any) -> None:
+    every = cards(site.ask("/examples").text) + cards(site.ask("/examples?page=1").text)
+    wanted = [card for card in every if re.search(r"skill count\b", card) and re.search(r"depth 2\b", card)]
+    assert 0 < len(wanted) < len(every)
+    page = site.ask("/examples?tag.skill=count&tag.depth=2").text
+    assert cards(page) == wanted
+    assert re.search(r'name="tag.skill">.*?<option value="count" selected>', page)
 
 
 def test_starting_loads_neither_torch_nor_matplotlib(whole: StudyFolder) -> None:

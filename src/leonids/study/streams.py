@@ -109,6 +109,14 @@ class RunStreams:
                 by_split.setdefault(line["split"], []).append(line)
         return {split: table_of(lines) for split, lines in by_split.items()}
 
+    def review(self, split: str, *, step: int) -> Mapping[int, Mapping[str, Any]]:
+        """Return the lines of one review, by the example's index."""
+        return {
+            line["index"]: line
+            for line in self._review_lines
+            if line.get("kind") == "observation" and line["split"] == split and line["step"] == step
+        }
+
     @cached_property
     def audits(self) -> tuple[dict[str, Any], ...]:
         """What each review said besides: its step, split and the audit by generation."""

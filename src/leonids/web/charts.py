@@ -175,14 +175,15 @@ def anatomy(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
 def _seeds(findings: Findings, arm: str, pick: Callable[[Explanation], Known], *, label: str, scale: float = 1.0,
            look: int = 0) -> list[Line]:  # fmt: skip
     lines = []
-    for run in findings.folder.runs_of(arm):
+    for number, run in enumerate(findings.folder.runs_of(arm)):
         found = explanations_of(findings.checkpoints, run.run)
         curve = at_reviews([(at, pick(one)) for at, one in found])
         if curve.x.size:
             low, high = (None if ends is None else scale * ends for ends in (curve.low, curve.high))
-            colour, _, dash = ARM_STYLES[look]
+            # Two kinds of lines and their seeds: colour tells the kind, the dash each line.
+            colour, dash = ARM_STYLES[look][0], tuple(DASHES.values())[(look + 2 * number) % len(DASHES)]
             name = f"{label}, seed {run.data_seed}"
-            lines.append(Line(name, curve.x, scale * curve.y, colour, DASHES[dash], low, high, dots=True))
+            lines.append(Line(name, curve.x, scale * curve.y, colour, dash, low, high, dots=True))
     return lines
 
 

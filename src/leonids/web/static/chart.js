@@ -40,7 +40,9 @@ function underlay(data) {
       ctx.stroke();
       ctx.textAlign = "right";
       ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-      ctx.fillText(level.label, bbox.left + bbox.width - 6, y(level.y) - 6);
+      // Above its line, or below it where the frame ends.
+      const high = y(level.y) - bbox.top < 16 * devicePixelRatio;
+      ctx.fillText(level.label, bbox.left + bbox.width - 6, y(level.y) + (high ? 14 : -5) * devicePixelRatio);
     }
     ctx.restore();
   };
