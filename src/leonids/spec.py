@@ -15,6 +15,7 @@ from leonids.claims.prediction import Hypothesis, Prediction, Question, check_st
 from leonids.errors import SpecError
 from leonids.records import LossScope
 from leonids.universe.blueprint import UniverseSpec
+from leonids.universe.splits import check_transfer
 
 T = TypeVar("T")
 
@@ -61,6 +62,9 @@ class RunSpec(Model):
     ``steps`` are optimizer steps; ``batch_size`` is examples a step; ``reviews`` are steps after which
     ``review_examples`` held-out examples are measured. ``universe`` is whole, so that a manifest needs no other file;
     None is for data that LEO did not make, which only other trainers can train on.
+    ``transfer`` splits are measured on ``test_examples`` examples at step 0, where that is a review, and at the last
+    review. ``answers: shuffled`` gives each training prompt the answer of another one: what such a run learns is the
+    format alone, and its training lines have no floor.
     ``start_from`` names a finished run of the same folder, or an adapter's folder: it is merged into the base, and a
     fresh adapter trains on top.
     """
@@ -84,6 +88,8 @@ class RunSpec(Model):
     reviews: tuple[int, ...] = ()
     review_examples: Annotated[int, Field(ge=1)] = 500
     test_examples: Annotated[int, Field(ge=1)] = 500
+    transfer: tuple[str, ...] = ()
+    answers: Literal["own", "shuffled"] = "own"
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
 
@@ -91,7 +97,22 @@ class RunSpec(Model):
     def _check(self) -> Self:
         if list(self.reviews) != sorted(set(self.reviews)) or not all(0 <= at <= self.steps for at in self.reviews):
             raise ValueError(f"reviews are {list(self.reviews)}; they are rising steps from 0 to {self.steps}")
+        if self.universe is not None:
+            check_transfer(self.universe, self.transfer)
         return self
+
+    def held_out(self, step: int) -> tuple[tuple[str, int, int], ...]:
+        """Return what is measured at ``step``: (split, first example, number of examples); nothing off a review.
+
+        Every review has validation examples of its own; the test split is measured once, transfer splits twice.
+        """
+        if step not in self.reviews:
+            return ()
+        last = step == max(self.reviews)
+        splits = (*(("test",) if last else ()), *(self.transfer if last or step == 0 else ()))
+        number = sorted(self.reviews).index(step)
+        fresh = ("validation", number * self.review_examples, self.review_examples)
+        return (fresh, *((split, 0, self.test_examples) for split in splits))
 
 
 class ArmSpec(Model):
@@ -109,6 +130,7 @@ class ArmSpec(Model):
     targets: tuple[str, ...] = SEVEN_TARGETS
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     loss_on: LossScope = "answer"
+    answers: Literal["own", "shuffled"] = "own"
     lr_factor: Annotated[float, Field(gt=0.0)] = 1.0
     schedule: Literal["constant", "linear", "cosine"] | None = None
     seeds: tuple[int, ...] | None = None
@@ -133,7 +155,11 @@ class ScaleSpec(Model):
 
 
 class StudySpec(Model):
-    """A study: its arms, its scales, its reviews, and what was predicted. ``seeds`` seed data and adapters."""
+    """A study: its arms, its scales, its reviews, and what was predicted. ``seeds`` seed data and adapters.
+
+    ``transfer`` splits, and those that predictions speak of, are measured before training and at the last review, in
+    the arms whose universe has them.
+    """
 
     study: Name
     title: str
@@ -141,6 +167,7 @@ class StudySpec(Model):
     arms: Annotated[dict[Name, ArmSpec], Field(min_length=1)]
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     reviews: Annotated[tuple[Percentage, ...], Field(min_length=1)]
+    transfer: tuple[str, ...] = ()
     scales: Annotated[dict[Literal["nano", "small", "full"], ScaleSpec], Field(min_length=1)]
     hypotheses: dict[str, Hypothesis]
     questions: tuple[Question, ...] = ()
@@ -197,6 +224,8 @@ def describe(error: ValidationError) -> str:
         text = f"unknown key {place!r}; check its spelling"
     elif first["type"].startswith("missing"):
         text = f"key {place!r} is missing"
+    elif not first["loc"] and first["type"] == "value_error":
+        text = first["msg"].removeprefix("Value error, ")
     else:
         text = f"{place} is {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
     return text + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")

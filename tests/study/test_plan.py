@@ -90,3 +90,33 @@ def test_every_shipped_study_makes_a_plan_at_every_scale() -> None:
         for scale in study.scales:
             plan = make_plan(study, Choices(scale=scale), beside=folder / name)
             assert {run.universe.universe for run in plan.runs} <= {*shipped_universes()}
+
+
+def with_transfer(*splits: str, universe: str = "consistent", speaks_of: str = "") -> Plan:
+    study = json.loads(two_arms().model_dump_json())
+    measure = {"metric": "match", "split": speaks_of, "arm": "wide", "seed": 0, "at": 1.0}
+    prediction = {"id": "P", "says": "It carries over.", "measure": measure, "expect": {"above": 0.5}, "scope": "run"}
+    study["hypotheses"] = {"H": {"claim": "c", "predictions": [prediction]}} if speaks_of else {}
+    study["arms"]["wide"]["universe"] = universe
+    return make_plan(StudySpec.model_validate_json(json.dumps({**study, "transfer": splits})), Choices())
+
+
+def test_every_run_measures_the_transfer_splits_that_its_study_names_or_predicts() -> None:
+    run = with_transfer("transfer:longer", speaks_of="transfer:deeper").runs[0]
+    extra = [(split, 0, run.test_examples) for split in ("transfer:longer", "transfer:deeper")]
+    n = run.review_examples
+    assert run.held_out(0) == (("validation", 0, n), *extra)
+    assert run.held_out(2) == (("validation", n, n),)
+    assert run.held_out(1) == ()
+    assert run.held_out(8) == (("validation", 2 * n, n), ("test", 0, run.test_examples), *extra)
+
+
+def test_an_arm_whose_universe_lacks_a_split_does_without_it() -> None:
+    plan = with_transfer("transfer:renamed", "transfer:composition", universe="stored")
+    assert {run.arm: run.transfer for run in plan.runs} == {"wide": (), "thin": ("transfer:renamed",)}
+
+
+def test_what_is_no_transfer_split_is_refused() -> None:
+    for words, splits in (("'transfer:deepr'", ("transfer:deepr",)), ("each once", ("transfer:deeper",) * 2)):
+        with pytest.raises(SpecError, match=words):
+            with_transfer(*splits)

@@ -56,3 +56,19 @@ def test_what_a_base_cannot_be_trained_on_is_refused(stream: Any, base: Any) -> 
         check_row(row, dataclasses.replace(base, vocab=5))
     with pytest.raises(BaseError, match="reads at most 10"):
         check_row(row, dataclasses.replace(base, context_tokens=10))
+
+
+def test_shuffled_answers_keep_prompts_and_held_out_examples_and_are_another_examples_own(
+    run_spec: Callable[..., RunSpec], base: Any
+) -> None:
+    own, shuffled = open_streams([run_spec("a"), run_spec("b", answers="shuffled")], base)
+    same = 0
+    for index in range(64):
+        true, other = own.row("train", index).tokens, shuffled.row("train", index).tokens
+        at = true.prompt_tokens
+        assert (other.ids[:at], other.roles[:at]) == (true.ids[:at], true.roles[:at])
+        assert own.universe.parse_answer(base.decode(other.ids[at:-1])) is not None
+        same += other.ids == true.ids
+        assert own.row("test", index) == shuffled.row("test", index)
+    # Answers are counts below 6, sums and names: two unrelated ones are alike about one time in eight.
+    assert same < 32

@@ -70,6 +70,32 @@ def test_every_step_and_review_has_its_lines(finished: Path) -> None:
         ]
 
 
+def test_transfer_splits_are_measured_before_training_and_at_its_end(run_spec: MakeRun, tmp_path: Path) -> None:
+    more = {"reviews": (0, 1, 2), "steps": 2, "transfer": ("transfer:deeper", "transfer:longer")}
+    NATIVE.fit(pair(run_spec, **more), out=tmp_path, resume=False)
+    for run in ("a", "b"):
+        reviews = lines(tmp_path, run, "reviews")
+        heads = [(line["step"], line["split"], line["n"]) for line in reviews if line["kind"] == "review"]
+        deep, long = ((step, f"transfer:{name}", 5) for step, name in ((0, "deeper"), (0, "longer")))
+        assert heads[:4] == [(0, "validation", 6), deep, long, (1, "validation", 6)]
+        assert [head[1] for head in heads[4:]] == ["validation", "test", "transfer:deeper", "transfer:longer"]
+        depths = [line["tags"]["depth"] for line in reviews if line["split"] == "transfer:deeper" and "tags" in line]
+        assert min(depths) > 2
+        indexes = [line["index"] for line in reviews if line["split"] == "transfer:deeper" and "tags" in line]
+        assert indexes == [*range(5), *range(5)]
+
+
+def test_a_run_on_shuffled_answers_has_no_floor_in_training_and_one_on_held_out_examples(
+    run_spec: MakeRun, tmp_path: Path
+) -> None:
+    run = run_spec("a", answers="shuffled", loss_on="all", reviews=(2,), steps=2)
+    NATIVE.fit([run], out=tmp_path, resume=False)
+    for line in lines(tmp_path, "a", "steps"):
+        assert "floor" not in line["metrics"]
+        assert all(count for _, count in line["metrics"]["loss"].values())
+    assert all("floor" in line["metrics"] for line in lines(tmp_path, "a", "reviews"))
+
+
 def test_a_review_pools_its_observations(finished: Path) -> None:
     reviews = lines(finished, "b", "reviews")
     own, pooled = reviews[:6], reviews[6]

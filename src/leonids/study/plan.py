@@ -1,6 +1,7 @@
 """From a study to the runs that answer it: pure, and the same every time."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -8,10 +9,11 @@ from typing import Any, final
 from leonids.claims.evidence import step_at
 from leonids.claims.prediction import Prediction, resolved
 from leonids.digest import digest_of
-from leonids.errors import UsageError
+from leonids.errors import SpecError, UsageError
 from leonids.spec import FOREIGN, AdapterSpec, ArmSpec, RunSpec, ScaleSpec, StudySpec, load_universe
 from leonids.study.forecast import with_bands
 from leonids.universe.blueprint import UniverseSpec
+from leonids.universe.splits import check_names, check_transfer
 
 
 @final
@@ -111,6 +113,20 @@ def review_steps(reviews: Sequence[float], steps: int) -> tuple[int, ...]:
     return (0, *dict.fromkeys(max(1, step_at(review, planned_steps=steps)) for review in reviews))
 
 
+def transfer_of(study: StudySpec, universe: UniverseSpec | None) -> tuple[str, ...]:
+    """Return the transfer splits that are named or predicted and that an arm's universe has; lint names the others."""
+    spoken = [p.measure.split for p in study.predictions if p.measure.split.startswith("transfer:")]
+    check_names(study.transfer)
+    if universe is None:
+        return ()
+    found = []
+    for split in dict.fromkeys((*study.transfer, *spoken)):
+        with suppress(SpecError):
+            check_transfer(universe, [split])
+            found.append(split)
+    return tuple(found)
+
+
 def _run(
     study: StudySpec,
     arm: str,
@@ -135,6 +151,8 @@ def _run(
             dropout=spec.dropout,
         ),
         loss_on=spec.loss_on,
+        transfer=transfer_of(study, universes[spec.universe]),
+        answers=spec.answers,
         steps=steps,
         batch_size=scale.batch_size,
         lr=scale.lr * spec.lr_factor,

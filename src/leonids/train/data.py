@@ -1,5 +1,6 @@
 """The examples of the runs of a pass, encoded once for all runs that see the same ones."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +14,9 @@ from leonids.train.bases import Base
 from leonids.universe.universe import Universe
 
 REMEMBERED = 4096
+UNRELATED = 1 << 40
+"""Added to a data seed where a second stream is needed: each seed keys a stream of its own."""
+
 CHECKED = 256
 """Examples looked at before training starts; every later batch is checked as it comes."""
 
@@ -28,18 +32,26 @@ class Row:
 
 @final
 class Stream:
-    """The examples of one universe and data seed for one base: a pure function of split and index."""
+    """The examples of one universe and data seed for one base: a pure function of split and index.
 
-    def __init__(self, universe: Universe, base: Base, *, seed: int) -> None:
+    ``shuffled`` training prompts have the answer of an unrelated example, and floors that are not numbers.
+    """
+
+    def __init__(self, universe: Universe, base: Base, *, seed: int, shuffled: bool = False) -> None:
         self.universe = universe
         self.seed = seed
+        self._shuffled = shuffled
         self._base = base
         self._floor = TokenFloor(universe, FastTokenizer(base.tokenizer, base.eos_id))
         self.row = lru_cache(maxsize=REMEMBERED)(self._row)
 
     def _row(self, split: str, index: int) -> Row:
         example = self.universe.example(split, self.seed, index)
-        row = Row(example, self._floor.encode(example))
+        tokens = self._floor.encode(example)
+        if self._shuffled and split == "train":
+            other = self._floor.encode(self.universe.example(split, self.seed + UNRELATED, index))
+            tokens = _answered(tokens, other)
+        row = Row(example, tokens)
         check_row(row, self._base)
         return row
 
@@ -47,6 +59,19 @@ class Stream:
         """Return the rows of training step ``step``, counted from 1: example index (step - 1) * size + row."""
         first = (step - 1) * size
         return [self.row("train", index) for index in range(first, first + size)]
+
+
+def _answered(tokens: Encoded, other: Encoded) -> Encoded:
+    """Return the prompt of ``tokens`` with the answer of ``other``, whose floor nobody computed."""
+    at, first = tokens.prompt_tokens, other.prompt_tokens
+    answer = other.ids[first:]
+    return Encoded(
+        ids=tokens.ids[:at] + answer,
+        roles=tokens.roles[:at] + other.roles[first:],
+        floor_nats=tokens.floor_nats[:at] + [math.nan] * len(answer),
+        prompt_tokens=at,
+        nexts={},
+    )
 
 
 def check_row(row: Row, base: Base) -> None:
@@ -69,8 +94,8 @@ def check_row(row: Row, base: Base) -> None:
 
 
 def open_streams(runs: Sequence[RunSpec], base: Base) -> tuple[Stream, ...]:
-    """Return each run's stream; runs of one universe and data seed share one. The first examples are checked."""
-    made: dict[tuple[str, int], Stream] = {}
+    """Return each run's stream; runs that see the same examples share one. The first examples are checked."""
+    made: dict[tuple[str, int, str], Stream] = {}
     found: list[Stream] = []
     for run in runs:
         if run.universe is None:
@@ -80,9 +105,9 @@ def open_streams(runs: Sequence[RunSpec], base: Base) -> tuple[Stream, ...]:
                 way_out="other data are trained by a trainer of yours, with LeonidsCallback",
             )
         universe = Universe(run.universe)
-        key = (universe.digest, run.data_seed)
+        key = (universe.digest, run.data_seed, run.answers)
         if key not in made:
-            made[key] = Stream(universe, base, seed=run.data_seed)
+            made[key] = Stream(universe, base, seed=run.data_seed, shuffled=run.answers == "shuffled")
             for index in range(min(CHECKED, run.steps * run.batch_size)):
                 made[key].row("train", index)
         found.append(made[key])

@@ -235,14 +235,7 @@ class Training:
         return {e: (sums[slot], matches[slot]) for slot, e in enumerate(chunk.members)}
 
     def _review(self) -> bool:
-        first = self.runs[0]
-        if self.done not in first.reviews:
-            return False
-        number = sorted(first.reviews).index(self.done)
-        n = first.review_examples
-        plans = [("validation", number * n, n)]
-        if self.done == max(first.reviews):
-            plans.append(("test", 0, first.test_examples))
+        plans = self.runs[0].held_out(self.done)
         for split, start, count in plans:
             for chunk in self.stack.chunks:
                 streams = [self.streams[e] for e in chunk.members]
@@ -252,7 +245,7 @@ class Training:
                 for e, _, writer in self._writing:
                     for line in found[chunk.members.index(e)] if e in chunk.members else ():
                         writer.reviews.append(line)
-        return True
+        return bool(plans)
 
     def _checkpoint(self) -> None:
         # Every run's checkpoint stands before the ledger hears of any: a kill in between finds a common step.

@@ -24,6 +24,7 @@ def pass_key(spec: RunSpec) -> PassKey:
         spec.reviews,
         spec.review_examples,
         spec.test_examples,
+        spec.transfer,
         spec.checkpoint_every,
         tuple(sorted(spec.adapter.targets)),
         spec.run if spec.adapter.dropout or spec.adapter.method == "full" else "",

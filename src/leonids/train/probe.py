@@ -1,5 +1,6 @@
 """What every step measures, from the log-probabilities the loss needs anyway: totals and counts by role."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, final
@@ -85,7 +86,10 @@ def columns_of(nats: Tensor, right: Tensor, top: Tensor, floor_nats: Tensor) -> 
 
 
 def totals_of(columns: list[list[float]], *, matched: float, examples: int, roles: Sequence[str] = ROLES) -> Totals:
-    """Return one group's totals from its ``columns`` ``[R, len(COLUMNS)]``; a role without tokens is absent."""
+    """Return one group's totals from its ``columns`` ``[R, len(COLUMNS)]``; a role without tokens is absent.
+
+    So is the floor where that of a token is not known.
+    """
     found: Totals = {}
     for metric in METRICS:
         for role, sums in zip(roles, columns, strict=True):
@@ -94,6 +98,8 @@ def totals_of(columns: list[list[float]], *, matched: float, examples: int, role
             if count:
                 total = sum(sign * named[name] for name, sign in metric.total.items())
                 found.setdefault(metric.name, {})[role] = [round(total, 9), int(count)]
+    if any(math.isnan(total) for total, _ in found.get("floor", {}).values()):
+        del found["floor"]
     found["match"] = {"example": [int(matched), examples]}
     return found
 

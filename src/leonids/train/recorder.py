@@ -112,11 +112,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             return True
         was_training = model.training
         model.eval()
-        number, n = sorted(self.run.reviews).index(step), self.run.review_examples
-        plans = [("validation", number * n, n)]
-        if step == max(self.run.reviews):
-            plans.append(("test", 0, self.run.test_examples))
-        for split, first, count in plans:
+        for split, first, count in self.run.held_out(step):
             held = held_out([self.stream], [self.run.loss_on], split=split, first=first, n=count)
             (lines,) = review(self._engine, None, [self.stream], held, step=step)
             for line in lines:

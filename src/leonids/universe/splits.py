@@ -69,6 +69,20 @@ def belongs(meaning: str, split: str) -> bool:
     return bin_of(meaning) in _BINS[split]
 
 
+def check_transfer(spec: UniverseSpec, splits: Sequence[str]) -> None:
+    """Refuse transfer splits that ``spec`` does not have. Raises ``SpecError``."""
+    check_names(splits)
+    for split in splits:
+        family_of(spec, split)
+
+
+def check_names(splits: Sequence[str]) -> None:
+    """Refuse what is no transfer split, or named twice. Raises ``SpecError``."""
+    for split in splits:
+        if split not in TRANSFER or splits.count(split) > 1:
+            raise SpecError(f"transfer names {split!r}", rule=f"each once, of {', '.join(TRANSFER)}")
+
+
 def family_of(spec: UniverseSpec, split: str) -> Family:
     """Return the program that writes a split. Raises ``SpecError`` where the universe has no such family."""
     training = Family(spec, "without" if spec.transfer.hold_out else "any")
