@@ -36,7 +36,7 @@ def planned_units(prediction: Prediction, setting: Setting) -> tuple[int, str]:
         return len({measure.seed} & shared if measure.seed is not None else shared), "seeds"
     if measure.split == "train":
         return 0, "steps"
-    each = [arm.test_examples if measure.split == "test" else arm.review_examples for arm in arms]
+    each = [arm.review_examples if measure.split == "validation" else arm.test_examples for arm in arms]
     return min(each, default=0), "examples"
 
 

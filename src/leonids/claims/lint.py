@@ -166,7 +166,8 @@ def _review(prediction: Prediction, setting: Setting) -> Found:
         says = f"no universe of this study has the split {measure.split}, so it will be void"
         yield "warn", says, f"measure one of {', '.join(setting.splits)}, or choose a universe with that family"
         return
-    reviews = (setting.reviews[-1],) if measure.split == "test" else setting.reviews
+    before = (0.0,) if measure.split.startswith("transfer:") else ()
+    reviews = setting.reviews if measure.split == "validation" else (*before, setting.reviews[-1])
     start, end = measure.period
     if not any(start - 1e-9 <= review <= end + 1e-9 for review in reviews):
         shown = ", ".join(f"{100 * review:g}%" for review in reviews)

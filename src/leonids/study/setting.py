@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from leonids.claims.measure import SPLITS
 from leonids.claims.setting import ArmFacts, Setting
 from leonids.spec import FOREIGN, RunSpec, StudySpec
 from leonids.study.floors import ArmFloors
@@ -34,4 +35,5 @@ def setting_of(study: StudySpec, runs: Sequence[RunSpec], *, floors: Mapping[str
     }
     ceilings = {(arm, "match"): found.answer.ceiling.mean for arm, found in floors.items()}
     ceilings |= {(arm, "meaning_match"): found.answer.meaning_ceiling.mean for arm, found in floors.items()}
-    return Setting(arms=arms, reviews=study.reviews, floors=least, easy=easy, ceilings=ceilings)
+    splits = tuple(dict.fromkeys((*SPLITS, *(split for run in runs for split in run.transfer))))
+    return Setting(arms=arms, reviews=study.reviews, splits=splits, floors=least, easy=easy, ceilings=ceilings)
