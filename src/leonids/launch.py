@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from leonids.ledger.chain import read_entries
 from leonids.ledger.disk import make_folder, write_whole
 from leonids.ledger.runs import run_state
 from leonids.spec import RunSpec
-from leonids.train.passes import plan_passes
+from leonids.train.passes import depth_of, needs, plan_passes
 from leonids.train.worker import INTERRUPTED, PARENT
 
 TICK_S = 0.25
@@ -90,6 +91,7 @@ def launch(
     """
     passes = (_kept(runs, out=out) if resume else ()) or _planned(runs, backend)
     entries = read_entries(out)
+    known = {run.run for run in runs}
     ended = {run.run for run in runs if run_state(entries, run.run) == "finished"}
     waiting = [one for one in passes if not (resume and ended.issuperset(one.names))]
     files = {one.names: _write(one, out=out, resume=resume) for one in waiting}
@@ -97,14 +99,16 @@ def launch(
     with _terminated_as_interrupted():
         try:
             while waiting or running:
-                while waiting and len(running) < min(cores(), len(runs)):
-                    running.append(_start(waiting[0], files[waiting[0].names]))
-                    waiting.pop(0)
+                ready = [one for one in waiting if not (needs(one.runs) & known - ended)]
+                for one in ready[: max(0, min(cores(), len(runs)) - len(running))]:
+                    running.append(_start(one, files[one.names]))
+                    waiting.remove(one)
                 time.sleep(TICK_S)
                 tick()
                 for worker in [w for w in running if w.process.poll() is not None]:
                     running.remove(worker)
                     _check(worker)
+                    ended.update(worker.runs)
             tick()
         finally:
             _stop(running)
@@ -112,7 +116,8 @@ def launch(
 
 def _planned(runs: Sequence[RunSpec], backend: str) -> tuple[Pass, ...]:
     passes = plan_passes(runs, workers=min(cores(), len(runs)))
-    threads = max(1, cores() // max(1, min(len(passes), cores())))
+    side_by_side = max(Counter(depth_of(one[0], runs) for one in passes).values())
+    threads = max(1, cores() // min(side_by_side, cores()))
     return tuple(Pass(one, threads, backend) for one in passes)
 
 

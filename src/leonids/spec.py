@@ -119,11 +119,15 @@ class ArmSpec(Model):
     """One experimental condition: universe x adapter x loss scope. What is absent comes from the scale.
 
     ``lr_factor`` multiplies the scale's learning rate. ``seeds`` replaces the study's seeds for this arm.
+    ``start_from`` names an arm: the finished adapter of that arm and seed is merged into the base, and a fresh one of
+    this arm trains on top. ``method: full`` trains every weight of the base instead of an adapter.
     ``seen`` is the progress that a run like it had reached when the predictions were written.
     """
 
     about: str = ""
     universe: str = "consistent"
+    start_from: str | None = None
+    method: Literal["lora", "full"] = "lora"
     rank: Annotated[int, Field(ge=1, le=4096)] = 128
     alpha: Annotated[float, Field(gt=0.0)] = 128.0
     alpha_rule: Literal["fixed", "equal", "sqrt"] = "fixed"
@@ -133,6 +137,7 @@ class ArmSpec(Model):
     answers: Literal["own", "shuffled"] = "own"
     lr_factor: Annotated[float, Field(gt=0.0)] = 1.0
     schedule: Literal["constant", "linear", "cosine"] | None = None
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
     seeds: tuple[int, ...] | None = None
     seen: Percentage = 0.0
 
@@ -178,6 +183,7 @@ class StudySpec(Model):
             raise ValueError(f"reviews are {list(self.reviews)}; they rise from above 0 and end at 100%")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds are {list(self.seeds)}; each occurs once")
+        self._check_starts()
         check_study(self.hypotheses, questions=self.questions)
         for hypothesis in self.hypotheses.values():
             for prediction in hypothesis.predictions:
@@ -185,6 +191,25 @@ class StudySpec(Model):
                     if arm not in self.arms:
                         raise ValueError(f"{prediction.id} speaks of arm {arm!r}; arms are {', '.join(self.arms)}")
         return self
+
+    def _check_starts(self) -> None:
+        for name, arm in self.arms.items():
+            chain = [name]
+            while (source := self.arms[chain[-1]].start_from) is not None:
+                if source not in self.arms:
+                    raise ValueError(f"arm {name!r} starts from {source!r}; arms are {', '.join(self.arms)}")
+                if source in chain:
+                    raise ValueError(f"arm {name!r} starts from itself ({' from '.join([*chain, source])})")
+                chain.append(source)
+            if len(chain) == 1:
+                continue
+            if self.arms[chain[1]].method == "full":
+                raise ValueError(
+                    f"arm {name!r} starts from {chain[1]!r}, which trains every weight; name one of adapters"
+                )
+            absent = [seed for seed in arm.seeds or self.seeds if seed not in (self.arms[chain[1]].seeds or self.seeds)]
+            if absent:
+                raise ValueError(f"arm {name!r} has seed {absent[0]}, and {chain[1]!r}, from which it starts, has not")
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:

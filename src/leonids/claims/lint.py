@@ -203,7 +203,7 @@ def _power(prediction: Prediction, setting: Setting) -> Found:
 def _alpha_rule(prediction: Prediction, setting: Setting) -> Found:
     arms = [setting.arms[arm] for arm in prediction.arms if arm in setting.arms]
     fixed = any(arm.alpha_rule == "fixed" for arm in arms)
-    if len({arm.rank for arm in arms}) > 1 and fixed and not _has_rival(prediction, "alpha"):
+    if len({arm.rank for arm in arms if arm.rank}) > 1 and fixed and not _has_rival(prediction, "alpha"):
         says = "it compares ranks whose scale alpha / rank differs too"
         yield "warn", says, "set alpha_rule: equal or sqrt in these arms, or name the rival about: alpha"
 

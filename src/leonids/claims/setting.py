@@ -16,6 +16,7 @@ class ArmFacts:
     """The plan of one arm. ``seen_frac`` is the progress of data that exist already, 0..1.
 
     ``foreign`` says that its data are not LEO's, so that another trainer trains it.
+    ``rank`` is 0 where every weight is trained.
     """
 
     seeds: tuple[int, ...]

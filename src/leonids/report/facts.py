@@ -36,19 +36,21 @@ def arms(findings: Findings) -> str:
         for arm, spec in folder.study.arms.items()
         if spec.about and folder.runs_of(arm)
     ]
-    header = ("Arm", "Universe", "Rank", "Scale", "Targets", "Loss on", "Learning rate", "Steps × batch", "Seeds",
-              "Steps done")  # fmt: skip
+    header = ("Arm", "Universe", "Rank", "Scale", "Targets", "Starts from", "Loss on", "Learning rate",
+              "Steps × batch", "Seeds", "Steps done")  # fmt: skip
     return "\n".join(["## Arms", "", table(header, rows), "", *about]).rstrip("\n")
 
 
 def _settings(run: RunSpec) -> tuple[str, ...]:
     adapter = run.adapter
+    whole = adapter.method == "full"
     return (
         markdown(run.arm),
         FOREIGN if run.universe is None else markdown(f"{run.universe.universe} v{run.universe.version}"),
-        str(adapter.rank),
-        f"{adapter.scale:g} (alpha rule {adapter.alpha_rule})",
-        f"{len(adapter.targets)} modules",
+        "none: every weight" if whole else str(adapter.rank),
+        "none" if whole else f"{adapter.scale:g} (alpha rule {adapter.alpha_rule})",
+        "all" if whole else f"{len(adapter.targets)} modules",
+        markdown(run.start_from) or "the base",
         run.loss_on,
         f"{run.lr:g}, {run.schedule}",
         f"{run.steps:,} × {run.batch_size}",

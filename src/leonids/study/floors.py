@@ -28,7 +28,8 @@ class HeadReport:
     """The head's floor of a universe's answers: nats per token by role (certified to ``within_nats``).
 
     ``worst`` lists the tokens that cannot be said best, with their certified least loss in nats. ``nats`` is
-    absent, with a ``reason``, for a base whose head has a form that is not known.
+    absent, with a ``reason``, for a base whose head has a form that is not known. They are absent without one where
+    the head is trained: then it has no floor.
     """
 
     nats: Mapping[str, float]
@@ -116,5 +117,8 @@ def floors_by_arm(runs: Sequence[RunSpec]) -> dict[str, ArmFloors]:
             )
             rungs = ladder(universe, n=LADDER_EXAMPLES)
             computed[key] = everything, answer, head_report(universe, floor, run.base), rungs
-        found[run.arm] = ArmFloors(run.arm, *computed[key])
+        everything, answer, head, rungs = computed[key]
+        if run.adapter.method == "full":
+            head = HeadReport({}, 0.0, (), 0)
+        found[run.arm] = ArmFloors(run.arm, everything, answer, head, rungs)
     return found

@@ -84,6 +84,13 @@ def _check_choices(study: StudySpec, choices: Choices) -> None:
     for arm in choices.arms or ():
         if arm not in study.arms:
             raise UsageError(f"study {study.study!r} has no arm {arm!r}", rule=f"its arms are {', '.join(study.arms)}")
+        source = study.arms[arm].start_from
+        if source is not None and source not in (choices.arms or ()):
+            raise UsageError(
+                f"arm {arm!r} starts from {source!r}, which --arms leaves out",
+                rule="an arm is trained after the one it starts from",
+                way_out=f"name both: --arms {source},{arm}",
+            )
     if choices.steps is not None and choices.steps < 1:
         raise UsageError(f"--steps is {choices.steps}", rule="a run has one step or more")
 
@@ -143,7 +150,9 @@ def _run(
         arm=arm,
         universe=universes[spec.universe],
         base=base,
+        start_from=f"{spec.start_from}.s{seed}" if spec.start_from else "",
         adapter=AdapterSpec(
+            method=spec.method,
             rank=spec.rank,
             alpha=spec.alpha,
             alpha_rule=spec.alpha_rule,
@@ -157,7 +166,7 @@ def _run(
         batch_size=scale.batch_size,
         lr=scale.lr * spec.lr_factor,
         schedule=spec.schedule or scale.schedule,
-        warmup_steps=min(scale.warmup_steps, steps),
+        warmup_steps=min(scale.warmup_steps if spec.warmup_steps is None else spec.warmup_steps, steps),
         weight_decay=scale.weight_decay,
         clip_norm=scale.clip_norm,
         data_seed=seed,

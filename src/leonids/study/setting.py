@@ -15,7 +15,7 @@ def setting_of(study: StudySpec, runs: Sequence[RunSpec], *, floors: Mapping[str
         own = [run for run in runs if run.arm == arm]
         arms[arm] = ArmFacts(
             seeds=tuple(run.data_seed for run in own),
-            rank=own[0].adapter.rank,
+            rank=0 if own[0].adapter.method == "full" else own[0].adapter.rank,
             alpha_rule=own[0].adapter.alpha_rule,
             schedule=own[0].schedule,
             review_examples=own[0].review_examples,

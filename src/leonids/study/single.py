@@ -21,7 +21,9 @@ from leonids.universe.splits import belongs
 def train_single(
     path: Path, *, out: Path, resume: bool, moved: Callable[[Sequence[RunProgress]], None] = lambda _: None
 ) -> Path:
-    """Train the run of a file into ``out`` and return the adapter's folder; ``moved`` hears how far it has come.
+    """Train the run of a file into ``out`` and return the folder of its adapter or model.
+
+    ``moved`` hears how far it has come.
 
     Raises ``OutputError`` where the folder holds something else, or this run and ``resume`` is not asked for.
     """
@@ -34,7 +36,7 @@ def train_single(
         ledger.append("note", {"about": RUN, "run": run.model_dump(mode="json")})
     progress = Progress([run], out)
     launch([run], out=out, resume=resume, tick=lambda: moved(progress.read()))
-    return out / run.run / "adapter"
+    return out / run.run / ("model" if run.adapter.method == "full" else "adapter")
 
 
 def _begun(run: RunSpec, out: Path, *, resume: bool) -> bool:

@@ -1,6 +1,6 @@
 """Which runs can train in one pass, and how many passes a machine's processes want. No torch here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from leonids.spec import RunSpec
@@ -41,12 +41,13 @@ def plan_passes(specs: Sequence[RunSpec], *, workers: int) -> tuple[tuple[RunSpe
     for spec in specs:
         groups.setdefault(pass_key(spec), []).append(spec)
     passes: list[tuple[RunSpec, ...]] = []
-    share = max(1, -(-workers // max(1, len(groups))))
-    for group in groups.values():
+    depths = {key: depth_of(group[0], specs) for key, group in groups.items()}
+    for key, group in groups.items():
+        share = -(-workers // list(depths.values()).count(depths[key]))
         ordered = sorted(group, key=lambda spec: (spec.loss_on == "answer", -spec.adapter.rank, spec.run))
         count = min(share, len(ordered))
         passes += [tuple(ordered[start::count]) for start in range(count)]
-    return tuple(sorted(passes, key=lambda one: _depth(one[0], {spec.run: spec for spec in specs})))
+    return tuple(sorted(passes, key=lambda one: depth_of(one[0], specs)))
 
 
 def needs(one: Sequence[RunSpec]) -> frozenset[str]:
@@ -54,8 +55,9 @@ def needs(one: Sequence[RunSpec]) -> frozenset[str]:
     return frozenset(spec.start_from for spec in one if spec.start_from)
 
 
-def _depth(spec: RunSpec, by_name: Mapping[str, RunSpec]) -> int:
-    depth = 0
+def depth_of(spec: RunSpec, specs: Sequence[RunSpec]) -> int:
+    """Return how many of ``specs`` must be finished, one after another, before a run can begin."""
+    by_name, depth = {one.run: one for one in specs}, 0
     while spec.start_from in by_name and depth < len(by_name):
         spec, depth = by_name[spec.start_from], depth + 1
     return depth
