@@ -228,3 +228,24 @@ def test_passes_that_cannot_be_written_are_an_output_error(
     (out / "passes").write_text("a file in the way")
     with pytest.raises(OutputError, match="passes"):
         launch(runs, out=out, resume=False, tick=lambda: None)
+
+
+def test_a_pass_begins_after_those_it_starts_from_also_on_resume_and_is_said_before(
+    runs: Sequence[RunSpec], out: Path, worker: Callable[[str], None]
+) -> None:
+    worker("time.sleep(0.2)\nnote(ended=sorted(path.stem for path in diary.parent.glob('*.diary')))")
+    first, *others = runs
+    chained = [first.model_copy(update={"start_from": "r2"}), *others]
+    said: list[str] = []
+    for resume in (False, True):
+        launch(chained, out=out, resume=resume, tick=lambda: None, planned=lambda all_: said.extend(map(str, all_)))
+        assert "r2" in diaries(out)[0][-1]["ended"]
+        for path in out.glob("*.diary"):
+            path.unlink()
+    assert [[*sorted(some[:2]), some[2]] for some in (said[:3], said[3:])] == 2 * [
+        [
+            "r2: one adapter on b (native), one process, threads: 1",
+            "r3: one adapter on b (native), one process, threads: 1",
+            "r1: one adapter on b (native), one process, threads: 1, after r2",
+        ]
+    ]

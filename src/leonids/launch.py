@@ -51,6 +51,17 @@ class Pass:
         """The names of its runs; the first one names its file."""
         return tuple(run.run for run in self.runs)
 
+    def __str__(self) -> str:
+        """Say which runs share the pass, and how they are trained."""
+        first = self.runs[0]
+        if first.adapter.method == "full":
+            how = "every weight (trl)"
+        else:
+            many = f"{len(self.runs)} adapters stacked" if self.runs[1:] else "one adapter"
+            how = f"{many} on {first.base} ({self.backend})"
+        after = f", after {first.start_from}" if first.start_from else ""
+        return f"{', '.join(self.names)}: {how}, one process, threads: {self.threads}{after}"
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -79,18 +90,27 @@ def check_installed() -> None:
 
 
 def launch(
-    runs: Sequence[RunSpec], *, out: Path, resume: bool, tick: Callable[[], None], backend: str = "native"
+    runs: Sequence[RunSpec],
+    *,
+    out: Path,
+    resume: bool,
+    tick: Callable[[], None],
+    planned: Callable[[Sequence[Pass]], None] = lambda _: None,
+    backend: str = "native",
 ) -> None:
     """Train ``runs``, one process a core where there are passes enough, and call ``tick`` while they work.
 
     A resumed study keeps the passes and threads that it began with, whatever machine it goes on on: another
     grouping would round differently. Passes whose runs have all ended are left alone.
 
+    ``planned`` hears which passes there are, in the order in which they may begin.
+
     Raises ``RunFailed`` with a worker's own message when one fails (the others write a checkpoint and stop), and
     ``KeyboardInterrupt`` after an interrupt or SIGTERM, once every worker has written its checkpoint.
     """
     passes = (_kept(runs, out=out) if resume else ()) or _planned(runs, backend)
     entries = read_entries(out)
+    planned(passes)
     known = {run.run for run in runs}
     ended = {run.run for run in runs if run_state(entries, run.run) == "finished"}
     waiting = [one for one in passes if not (resume and ended.issuperset(one.names))]
@@ -134,6 +154,7 @@ def _kept(runs: Sequence[RunSpec], *, out: Path) -> tuple[Pass, ...]:
             # Not a file of these runs: the grouping is planned anew.
             return ()
     names = [name for one in passes for name in one.names]
+    passes.sort(key=lambda one: depth_of(one.runs[0], runs))
     return tuple(passes) if sorted(names) == sorted(known) else ()
 
 

@@ -52,7 +52,7 @@ def _settings(run: RunSpec) -> tuple[str, ...]:
         "all" if whole else f"{len(adapter.targets)} modules",
         markdown(run.start_from) or "the base",
         run.loss_on,
-        f"{run.lr:g}, {run.schedule}",
+        f"{run.lr:g}, {run.schedule}" + (f", warm-up {run.warmup_steps:,}" if run.warmup_steps else ""),
         f"{run.steps:,} × {run.batch_size}",
     )
 

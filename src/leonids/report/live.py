@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from leonids.launch import Pass
 from leonids.records import Verdict
 from leonids.report.linting import power_lines
 from leonids.report.tables import print_verdicts
@@ -75,6 +76,11 @@ class Terminal:
         console.print(
             Text(f"training {len(plan.runs)} runs of {len(plan.arms)} arms on {plan.base}, {plan.runs[0].steps} steps")
         )
+
+    def grouped(self, passes: Sequence[Pass]) -> None:
+        """Say which runs are trained together, and how."""
+        for number, one in enumerate(passes, 1):
+            self._console.print(Text(f"pass {number} of {len(passes)}: {one}"), soft_wrap=True)
 
     def moved(self, runs: Sequence[RunProgress]) -> None:
         """Show where the runs are."""

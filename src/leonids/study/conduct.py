@@ -12,7 +12,7 @@ from leonids.claims.lint import lint
 from leonids.claims.prediction import resolved
 from leonids.digest import Json, canonical_json
 from leonids.errors import OutputError, SpecError, UsageError
-from leonids.launch import check_installed, launch
+from leonids.launch import Pass, check_installed, launch
 from leonids.ledger.chain import Ledger, read_entries
 from leonids.ledger.entry import Entry
 from leonids.ledger.lines import HEAD, LEDGER
@@ -30,6 +30,10 @@ class Watch(Protocol):
 
     def registered(self, plan: Plan, out: Path) -> None:
         """The predictions are locked; nothing has run."""
+        ...
+
+    def grouped(self, passes: Sequence[Pass]) -> None:
+        """The runs are grouped into passes; none has begun."""
         ...
 
     def moved(self, runs: Sequence[RunProgress]) -> None:
@@ -195,7 +199,8 @@ def conduct(plan: Plan, out: Path, *, resume: bool, watch: Watch) -> StudyFolder
             )
     ledger = register(plan, out, resume=resume)
     watch.registered(plan, out)
-    launch(plan.runs, out=out, resume=resume, tick=Conductor(plan, out, ledger, watch).tick)
+    tick = Conductor(plan, out, ledger, watch).tick
+    launch(plan.runs, out=out, resume=resume, tick=tick, planned=watch.grouped)
     folder = StudyFolder.open(out)
     verdicts = judge_folder(folder, at=None)
     if not folder.closed:
