@@ -57,7 +57,7 @@ BASES_OF_RECORDS = {
 }
 """What a class may inherit from: types and empty bases, never another class's behaviour."""
 
-FRAMEWORK_BASES = {"train": {"Module", "Linear", "Function", "IterableDataset", "TrainerCallback"}}
+FRAMEWORK_BASES = {"train": {"Module", "Linear", "Function", "Dataset", "IterableDataset", "TrainerCallback"}}
 """Rooms in which a framework leaves no other way than to subclass."""
 
 MACHINE = re.compile(r"/root/|/work/|/home/\w|/Users/\w|/opt/wheels|\b[A-Z]:\\Users")

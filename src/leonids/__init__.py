@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from leonids.records import Verdict as Verdict
     from leonids.spec import RunSpec as RunSpec
     from leonids.train.callback import LeonidsCallback as LeonidsCallback
+    from leonids.train.torch_data import UniverseDataset as UniverseDataset
+    from leonids.train.torch_data import UniverseStream as UniverseStream
     from leonids.universe.universe import Universe as Universe
 
 __version__ = "0.1.0"
@@ -27,6 +29,8 @@ _PUBLIC = {
     "Observation": "leonids.records:Observation",
     "RunSpec": "leonids.spec:RunSpec",
     "Universe": "leonids.universe.universe:Universe",
+    "UniverseDataset": "leonids.train.torch_data:UniverseDataset",
+    "UniverseStream": "leonids.train.torch_data:UniverseStream",
     "Verdict": "leonids.records:Verdict",
 }
 

@@ -64,6 +64,10 @@ class Universe:
         if unused:
             raise SpecError(f"the paraphrase dial words {unused[0]!r}", rule="it rewords keys of wording")
 
+    def __reduce__(self) -> tuple[type["Universe"], tuple[UniverseSpec]]:
+        """Pickle the spec alone: workers of any kind make the same universe of it."""
+        return Universe, (self.spec,)
+
     def to_json(self) -> Json:
         """Return the spec as JSON: what the digest is taken of."""
         return written(self.spec)
