@@ -24,6 +24,9 @@ LOOKS = {
     "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}},
     "narrow": {"color_scheme": "light", "viewport": {"width": 390, "height": 800}},
 }
+WIDE = {"color_scheme": "light", "viewport": {"width": 1760, "height": 1100}, "device_scale_factor": 8 / 11}
+"""The README's picture: more of the page on 1280 x 800 pixels."""
+
 DRAWN = "[...document.querySelectorAll('figure[data-drawn]')].every(f => f.dataset.points)"
 
 
@@ -65,7 +68,7 @@ def main() -> None:
         first = browser.new_context()
         first.new_page().goto(link)
         cookies, site = first.cookies(), link.partition("/?")[0]
-        for look, options in LOOKS.items() if given.every else [("light", LOOKS["light"])]:
+        for look, options in LOOKS.items() if given.every else [("wide", WIDE)]:
             context = browser.new_context(**options)
             context.add_cookies(cookies)
             page = context.new_page()

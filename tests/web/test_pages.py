@@ -5,15 +5,22 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from leonids.report.findings import gather
+from leonids.report.reliability import Reliability, reliability
 from leonids.study.folder import StudyFolder
-from leonids.web.charts import CHARTS
+from leonids.study.streams import table_of
+from leonids.web.charts import CHARTS, Asked, chart_named
+from leonids.web.drawing import svg
+from leonids.web.shelf import Shelf
 
 PAGES = ("/", "/prediction?at=0", "/prediction?at=3", "/arms", "/anatomy", "/confidence", "/examples", "/ledger",
          "/report", "/arms?metric=excess&axis=tokens&smooth=10&full=1", "/examples?split=test&run=5")  # fmt: skip
@@ -202,6 +209,46 @@ def test_examples_are_filtered_by_skill_and_depth(site: Any) -> None:
     page = site.ask("/examples?tag.skill=count&tag.depth=2").text
     assert cards(page) == wanted
     assert re.search(r'name="tag.skill">.*?<option value="count" selected>', page)
+
+
+def test_plateaus_of_the_ladder_are_on_the_anatomy_with_their_names_and_heights(
+    whole: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    findings = gather(StudyFolder.open(whole.out))
+    rungs = [
+        {"knows": knows, "nats": nats} for knows, nats in (("the format", 26.0), ("the pipeline", 25.0), ("all", 0))
+    ]
+    floors = {arm: {**own, "ladder": rungs} for arm, own in findings.folder.floors.items()}
+    monkeypatch.setitem(vars(findings.folder), "floors", floors)
+    chart = chart_named("anatomy")(Shelf(whole.out), findings, Asked())
+    # 13 answer tokens an example.
+    assert chart.levels == (("the format", 2.0), ("the pipeline", 25 / 13))
+    assert "the format (2.000), the pipeline (1.923)" in chart.caption
+    assert ">the format, the pipeline</text>" in svg(chart)
+
+
+def test_the_reliability_diagram_has_every_bin_with_its_interval_and_the_error_beside_chance(
+    whole: StudyFolder,
+) -> None:
+    lines = [
+        {
+            "step": 1,
+            "index": at,
+            "metrics": {"confidence": {"decided": [sure, 1]}, "token_accuracy": {"decided": [0, 1]}},
+        }
+        for at, sure in enumerate([0.31, 0.33, 0.95])
+    ]
+    found = reliability(table_of(lines))
+    assert isinstance(found, Reliability)
+    findings = gather(StudyFolder.open(whole.out))
+    findings = replace(findings, explanations=tuple(replace(one, reliability=found) for one in findings.explanations))
+    chart = chart_named("reliability")(Shelf(whole.out), findings, Asked())
+    assert [line.label for line in chart.lines] == ["seed 0", "seed 1", "honest"]
+    np.testing.assert_allclose(chart.lines[0].x, [0.32, 0.95])
+    np.testing.assert_allclose(chart.lines[0].y, [0.0, 0.0])
+    # Clopper and Pearson: none of n right reaches up to 1 - 0.025 ** (1 / n).
+    np.testing.assert_allclose(chart.lines[0].high, [1 - 0.025**0.5, 0.975])
+    assert f"error {found.error.value:.3f}, by chance alone {found.error.null:.3f}" in chart.caption
 
 
 def test_starting_loads_neither_torch_nor_matplotlib(whole: StudyFolder) -> None:

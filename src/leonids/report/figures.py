@@ -13,15 +13,15 @@ from leonids.claims.measure import Measure
 from leonids.claims.predicates import predicate_of
 from leonids.claims.prediction import Prediction
 from leonids.claims.regions import Region
-from leonids.records import ROLES, LossScope
-from leonids.report.anatomy import Anatomy, Floors, mean_shares
+from leonids.records import ROLES
+from leonids.report.anatomy import Anatomy, mean_shares
 from leonids.report.canvas import Axes, drawn, legend, sheet, styled, svg
 from leonids.report.curves import Curve, at_reviews, explanations_of, series, thinned
 from leonids.report.explain import Explanation, answer_excess
 from leonids.report.findings import Findings
 from leonids.report.numbers import Known, Value
 from leonids.report.palette import CORRIDOR, HATCHES, PART_COLOURS, style_of
-from leonids.report.phases import PHASES, ladder_of
+from leonids.report.phases import PHASES, plateaus_of
 
 CUT_ABOVE = 1.5
 """A first bar that is this many times as high as all else is cut: it would leave the others no room."""
@@ -87,7 +87,7 @@ def _loss_panel(findings: Findings, axis: Axes, arm: str) -> None:
         if shares:
             bars[100 * at.progress] = shares
     tops = _stack(axis, bars)
-    lines = _plateaus(findings.folder.floors.get(arm), scope)
+    lines = plateaus_of(findings.folder.floors.get(arm), scope)
     reach = _reach([*tops.values()], [height for height, _ in lines])
     measure = Measure(metric="loss", arm=arm, tokens=scope, split="train", final=True)
     for run in runs:
@@ -134,16 +134,6 @@ def _ladder(axis: Axes, lines: Sequence[tuple[float, str]], *, frame: float) -> 
             105.0, group[0][0], "knows only " + ", ".join(name for _, name in group), color=LADDER, fontsize=6,
             ha="right", va="bottom", zorder=6, path_effects=[withStroke(linewidth=2.0, foreground="#FFFFFF")],
         )  # fmt: skip
-
-
-def _plateaus(floors: Floors | None, scope: LossScope) -> list[tuple[float, str]]:
-    """The ladder above its foot, from the top: nats per token over the tokens in the loss, and what is known there."""
-    steps = ladder_of(floors)[:-1]
-    if floors is None or not steps:
-        return []
-    known = floors["answer"]["prompt_nats"]["mean"] if scope == "all" else 0.0
-    tokens = floors[scope]["tokens_per_example"]["mean"]
-    return sorted((((known + step.nats) / tokens, step.knows) for step in steps), reverse=True)
 
 
 def _stack(axis: Axes, bars: Mapping[float, Mapping[str, float]]) -> dict[float, float]:

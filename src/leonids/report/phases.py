@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+from leonids.records import LossScope
 from leonids.report.numbers import Known, Missing, Value
 
 PHASES: tuple[tuple[float, str], ...] = (
@@ -74,6 +75,16 @@ def _spread(value: Value, name: Callable[[float], str]) -> str:
 def ladder_of(floors: Mapping[str, Any] | None) -> tuple[Step, ...]:
     """Return an arm's ladder, the learner that knows least first; empty where the ledger holds none."""
     return tuple(Step(str(rung["knows"]), float(rung["nats"])) for rung in (floors or {}).get("ladder", ()))
+
+
+def plateaus_of(floors: Mapping[str, Any] | None, scope: LossScope) -> list[tuple[float, str]]:
+    """Return the ladder above its foot, from the top: nats per token over ``scope``, and what is known there."""
+    steps = ladder_of(floors)[:-1]
+    if floors is None or not steps:
+        return []
+    known = floors["answer"]["prompt_nats"]["mean"] if scope == "all" else 0.0
+    tokens = floors[scope]["tokens_per_example"]["mean"]
+    return sorted((((known + step.nats) / tokens, step.knows) for step in steps), reverse=True)
 
 
 def stretches(steps: Sequence[Step]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from leonids.report.explain import Explanation, answer_excess
 from leonids.report.findings import Findings
 from leonids.report.numbers import Known, Missing, Value
 from leonids.report.palette import ARM_STYLES, PART_COLOURS, style_of
-from leonids.report.phases import PHASES
+from leonids.report.phases import PHASES, plateaus_of
 from leonids.spec import RunSpec
 from leonids.web.chart import Box, Chart, Line, Stack, smoothed
 from leonids.web.series import AXES, SKETCH_POINTS, Trained
@@ -169,7 +169,14 @@ def anatomy(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
             named = tuple((f"excess: {n}" if n in ROLES else n, v, PART_COLOURS[n]) for n, v in shares.items())
             stacks.append(Stack(100 * at.progress, named))
     caption = f"Loss over {scope} tokens on held-out examples at each review, mean of the seeds, in shares that add up."
-    return Chart(f"Loss over its floor: {arm}", "progress, %", "nats/token", stacks=tuple(stacks), caption=caption)
+    levels = tuple((name, nats) for nats, name in plateaus_of(findings.folder.floors.get(arm), scope))
+    if levels:
+        known = ", ".join(f"{name} ({nats:.3f})" for name, nats in levels)
+        caption += f" Dotted: plateaus of a learner that knows only {known}; they were computed before training."
+    return Chart(
+        f"Loss over its floor: {arm}", "progress, %", "nats/token", levels=levels, stacks=tuple(stacks),
+        caption=caption,
+    )  # fmt: skip
 
 
 def _seeds(findings: Findings, arm: str, pick: Callable[[Explanation], Known], *, label: str, scale: float = 1.0,
@@ -208,6 +215,37 @@ def confidence(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
     return Chart(
         f"Confidence: {arm}", "progress, %", "confidence", (*right, *wrong), (), levels, caption=caption,
         frame=(0.0, 1.04),
+    )  # fmt: skip
+
+
+def reliability(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
+    """Draw how often what one arm says with a probability is right, at its last review, over its value by chance."""
+    arm = chosen_arm(findings, asked)
+    lines: list[Line] = []
+    said = []
+    for one in findings.explanations:
+        if one.arm != arm:
+            continue
+        found, seed = one.reliability, next(run.data_seed for run in findings.folder.runs if run.run == one.run)
+        if isinstance(found, Missing):
+            said.append(f"Seed {seed}: {found.reason}.")
+            continue
+        rows = [(part.confidence, part.right.estimate, part.right.low, part.right.high) for part in found.bins]
+        x, y, low, high = np.array(rows, dtype=np.float64).T
+        colour, _, dash = ARM_STYLES[len(lines) % len(ARM_STYLES)]
+        lines.append(Line(f"seed {seed}", x, y, colour, DASHES[dash], low, high, dots=True))
+        error = found.error
+        said.append(
+            f"Seed {seed}: smooth calibration error {error.value:.3f}, by chance alone {error.null:.3f}, "
+            f"{found.n} answers."
+        )
+    if lines:
+        ends = np.array([0.0, 1.0])
+        lines.append(Line("honest", ends, ends, "#888888", "2 3"))
+    caption = "Answers by tenths of confidence at the last review; bands: exact 95 % intervals of each point. "
+    return Chart(
+        f"Honesty of confidence: {arm}", "confidence", "share that is right", tuple(lines),
+        caption=caption + " ".join(said), frame=(0.0, 1.04),
     )  # fmt: skip
 
 
@@ -284,6 +322,7 @@ CHARTS: tuple[tuple[str, Callable[[Shelf, Findings, Asked], Chart]], ...] = (
     ("anatomy", anatomy),
     ("match", match),
     ("confidence", confidence),
+    ("reliability", reliability),
     ("prediction", prediction),
 )
 """One row a kind of chart: the name in its address, and what draws it."""

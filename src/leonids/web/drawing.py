@@ -15,7 +15,7 @@ from leonids.web.chart import Chart, Floats, Line, Stack
 
 WIDTH, HEIGHT = 720.0, 300.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 12.0, 12.0, 44.0
-LETTER_PX, ROW_PX = 6.4, 18.0
+LETTER_PX, ROW_PX, LABEL_PX = 6.4, 18.0, 14.0
 TICKS = 6
 MOST_LABEL = 60
 
@@ -134,10 +134,18 @@ def _boxes(chart: Chart, frame: Frame) -> Iterator[str]:
 
 
 def _levels(chart: Chart, frame: Frame) -> Iterator[str]:
-    for label, y in chart.levels:
+    groups: list[list[tuple[float, str]]] = []
+    for label, y in sorted(chart.levels, key=lambda level: -level[1]):
         at = frame.py(y)
         yield f'<path d="M{LEFT:g} {at:.1f}H{WIDTH - RIGHT:g}" stroke="currentColor" stroke-dasharray="2 3"/>'
-        yield f'<text x="{WIDTH - RIGHT - 4:g}" y="{at - 4:.1f}" text-anchor="end">{_text(label)}</text>'
+        # Lines closer than a word is high share one place for their words.
+        if groups and at - groups[-1][-1][0] < LABEL_PX:
+            groups[-1].append((at, label))
+        else:
+            groups.append([(at, label)])
+    for group in groups:
+        words = _text(", ".join(label for _, label in group))
+        yield f'<text x="{WIDTH - RIGHT - 4:g}" y="{group[0][0] - 4:.1f}" text-anchor="end">{words}</text>'
 
 
 def _points(frame: Frame, x: Floats, y: Floats) -> Iterator[list[str]]:

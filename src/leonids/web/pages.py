@@ -27,6 +27,8 @@ from leonids.web.shelf import Shelf
 
 Context = Mapping[str, Any]
 
+GRAPH = f"{FIGURES}/graph.svg"
+
 WAIT = "<p>The reviews are being read; this appears when they are.</p>"
 
 
@@ -90,6 +92,7 @@ def board(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Context
     first = {run.arm: run.run for run in reversed(findings.folder.runs)}
     explained = [one for one in findings.explanations if one.run == first[one.arm]]
     ahead = next((at for at in findings.checkpoints if not at.reached), None)
+    images = _figures(shelf)
     return {
         "hypotheses": [
             {
@@ -105,6 +108,7 @@ def board(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Context
         "explained": "\n\n".join("\n".join(lines(one)) for one in explained),
         "progress": shelf.progress(),
         "ahead": ahead,
+        "graph": document(f"![What rests on what]({GRAPH})", images={GRAPH: images[GRAPH]}) if GRAPH in images else "",
     }
 
 
@@ -170,9 +174,9 @@ def anatomy(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Conte
 
 
 def confidence(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Context:
-    """Return each arm's confidence on right and wrong tokens, and its match."""
+    """Return each arm's confidence on right and wrong tokens, its match, and how honest its confidence is."""
     return {
-        "charts": _each(shelf, findings, "confidence") + _each(shelf, findings, "match"),
+        "charts": [chart for name in ("confidence", "match", "reliability") for chart in _each(shelf, findings, name)],
         "audit": section(shelf, "audit"),
     }
 
