@@ -1,6 +1,7 @@
 """Curves: equivalence is granted only where curves are close, and a kink is found only where there is one."""
 
 import numpy as np
+import pytest
 
 
 def power_law(lab, *, seeds, rng, noise=0.05, spread=0.02):
@@ -55,6 +56,20 @@ def test_a_planted_kink_is_found(lab):
     rng = np.random.default_rng(31)
     worlds = [lab.world(curves={"a": kinked(lab, seeds=3, rng=rng, drop=0.2)}) for _ in range(100)]
     assert np.mean([lab.words(w, bend(lab, by=0.05)) == ["supported"] for w in worlds]) > 0.95
+
+
+# The fall is 2.5 standard errors of one run's contrast beyond the claim: the noise of a step, 0.05, times sqrt(24 / n)
+# with n = 150 steps on each side, is 0.02. Power by the normal law (one run's error is known from its steps) and by the
+# non-central t of the seeds; 150 draws know a share to 3 x 0.04.
+@pytest.mark.parametrize(("scope", "seeds", "power"), [("run", 1, 0.80), ("seeds", 2, 0.42), ("seeds", 3, 0.85),
+                                                       ("seeds", 5, 1.00)])  # fmt: skip
+def test_a_planted_kink_is_found_with_the_tabled_power(lab, scope, seeds, power):
+    rng = np.random.default_rng(71)
+    found = rate(
+        lab, bend(lab, by=0.05, scope=scope),
+        lambda: lab.world(curves={"a": kinked(lab, seeds=seeds, rng=rng, drop=0.10)}), "supported", draws=150,
+    )  # fmt: skip
+    assert found == pytest.approx(power, abs=0.12)
 
 
 def coincide(lab, margin):

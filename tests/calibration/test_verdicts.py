@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
+from leonids.claims.evidence import RunFacts, Units
 from leonids.claims.prediction import Beyond
 from leonids.stats import intervals
+from leonids.study import streams
+from leonids.study.streams import Table
 
 BOTH = Beyond(below="refutes", above="refutes")
 
@@ -116,6 +119,43 @@ def test_intervals_over_examples_cover_and_intervals_over_tokens_do_not():
 
     assert coverage(by_example) >= 0.9 - 3 * (0.09 / 500) ** 0.5
     assert coverage(by_token) < 0.6
+
+
+LOSSES = {"structure": (4, 0.1), "copied": (3, 0.5), "decided": (2, 0.55), "end": (1, 1.0)}
+"""Tokens of an example by role and their mean loss: 0.4 nats a token in all, a third of a nat without the end."""
+
+
+class Answers:
+    """One run of 100 examples at its last review, pooled over roles as a folder's streams are."""
+
+    def __init__(self, rng):
+        counts = {("loss", role): np.full(100, float(n)) for role, (n, _) in LOSSES.items()}
+        means = {("loss", role): rng.normal(mean, 0.1, 100) for role, (_, mean) in LOSSES.items()}
+        at = np.arange(100)
+        self.table = Table(np.full(100, 1000), at, {key: means[key] * counts[key] for key in counts}, counts)
+
+    def runs(self, arm, *, prediction):
+        return (RunFacts("a:0", arm, 0, 1000, 1000, "sealed"),)
+
+    def units(self, run, *, metric, tokens, split, window):
+        totals, counts = self.table.pooled(metric, tokens)
+        return Units(totals, counts, self.table.steps, self.table.keys, "examples")
+
+    def last_step(self, run, *, split, by):
+        return by
+
+
+def falsely_low(lab, draws=300):
+    rng = np.random.default_rng(61)
+    low = lab.claim("L", expect={"below": 0.4}, scope="run")
+    return np.mean([lab.words(Answers(rng), low) == ["supported"] for _ in range(draws)])
+
+
+def test_an_answer_loss_that_leaves_out_the_end_token_is_caught(lab, monkeypatch):
+    assert falsely_low(lab) <= lab.allowed(0.05, 300)
+    without = {**streams.CELLS, "answer": tuple(cell for cell in streams.CELLS["answer"] if cell != "end")}
+    monkeypatch.setattr(streams, "CELLS", without)
+    assert falsely_low(lab) > lab.allowed(0.05, 300)
 
 
 def test_ratios_of_examples_of_different_lengths_cover():
