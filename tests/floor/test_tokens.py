@@ -13,11 +13,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from leonids.errors import FloorError
 from leonids.floor.entropy import answer_nats, entropy_of, enumerated, prompt_nats, surprisal_nats
 from leonids.floor.oracle import match_bounds, survey
-from leonids.floor.tokens import FastTokenizer, TokenFloor
+from leonids.floor.tokens import FastTokenizer, OptionTable, TokenFloor
 from leonids.records import ROLES
 from leonids.spec import load_universe, shipped_universes
 from leonids.study.floors import tokenizer_of
-from leonids.universe.blueprint import Layout, UniverseSpec
+from leonids.universe.blueprint import Disorder, FormatShare, Layout, UniverseSpec
 from leonids.universe.chance import enumerate_all
 from leonids.universe.universe import Universe
 
@@ -196,6 +196,32 @@ def test_a_lossy_tokenizer_is_refused() -> None:
     lossy.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     with pytest.raises(FloorError, match="lossless"):
         TokenFloor(UNIVERSES["consistent"], FastTokenizer(lossy, 0))
+
+
+class Lower(Characters):
+    """A tokenizer of single characters that writes capitals small."""
+
+    def encode(self, text: str) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
+        return super().encode(text.lower())
+
+
+def test_a_tokenizer_that_writes_capitals_small_is_refused_where_texts_have_capitals() -> None:
+    TokenFloor(UNIVERSES["consistent"], Lower())
+    with pytest.raises(FloorError, match="R7"):
+        TokenFloor(UNIVERSES["wide"], Lower())
+
+
+def test_two_options_or_two_answers_with_the_same_tokens_are_refused(make_tiny: Maker) -> None:
+    with pytest.raises(FloorError, match=r"two options with the tokens \[1, 2\].*R7"):
+        OptionTable([(1, 2), (3,), (1, 2)], [0.5, 0.25, 0.25])
+    # The answer in capitals is too rare to be among the texts that are checked at first.
+    spec = make_tiny()
+    loud = replace(spec.answer, name="loud", before='{"RESULT":')
+    shares = (FormatShare(share=1 - 1e-9, format=spec.answer), FormatShare(share=1e-9, format=loud))
+    universe = Universe(replace(spec, disorder=Disorder(formats=shares)))
+    floor = TokenFloor(universe, Lower())
+    with pytest.raises(FloorError, match=r"two answers with the tokens.*R7"):
+        floor.encode(universe.example("train", 0, 0))
 
 
 @given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=50))

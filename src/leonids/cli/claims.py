@@ -66,11 +66,15 @@ def withdraw(
 
 
 @app.command()
-def lint(reference: Annotated[str, typer.Argument(help="A study or a universe.")], as_json: Json = False) -> None:
+def lint(
+    reference: Annotated[str, typer.Argument(help="A study or a universe.")],
+    tokenizer: Annotated[str | None, typer.Option(help="A base whose tokens a universe is to be written in.")] = None,
+    as_json: Json = False,
+) -> None:
     """Say what is wrong with a study or a universe."""
     from leonids.report.linting import lint_reference
 
-    findings = lint_reference(reference)
+    findings = lint_reference(reference, tokenizer=tokenizer)
     said = [str(finding) for finding in findings] or ["nothing found"]
     show([finding.to_json() for finding in findings], said, as_json=as_json)
     if any(finding.refuses for finding in findings):

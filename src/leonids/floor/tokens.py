@@ -303,6 +303,7 @@ def _paid(ended: Ended, tokens: Sequence[int], costs: Sequence[float], text: str
         raise FloorError(
             f"the token at {text!r} may end one choice or go on with it",
             rule="R7: what follows a choice must not look like a longer option of it",
+            way_out="let what follows begin with a space or a separator",
         )
     return costs[0] + nats, *costs[1:]
 

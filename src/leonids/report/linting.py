@@ -7,13 +7,13 @@ from typing import Any
 from leonids.claims.cards import cards
 from leonids.claims.lint import Finding, lint, refused
 from leonids.claims.prediction import Prediction
-from leonids.errors import LeonidsError, SpecError
+from leonids.errors import LeonidsError, SpecError, UsageError
+from leonids.report.rules import lint_universe
 from leonids.spec import (
     RunSpec,
     StudySpec,
     find_study,
     load_study,
-    load_universe,
     read_text,
     read_yaml,
     shipped_studies,
@@ -23,25 +23,6 @@ from leonids.spec import (
 from leonids.study.floors import floors_by_arm
 from leonids.study.plan import Choices, Plan, make_plan
 from leonids.study.setting import setting_of
-from leonids.universe.universe import Universe
-
-LINTED_EXAMPLES = 500
-
-
-def lint_universe(reference: str) -> tuple[Finding, ...]:
-    """Return what is wrong with a universe: its spec, and texts with more than one derivation (rule R3)."""
-    try:
-        universe = Universe(load_universe(reference))
-    except LeonidsError as error:
-        return (refused(reference, error),)
-    for index in range(LINTED_EXAMPLES):
-        example = universe.example("train", 0, index)
-        parses = universe.parse_prompt(example.prompt)
-        if len(parses) != 1 or parses[0][0].meaning != example.meaning:
-            problem = f"{example.prompt!r} has {len(parses)} derivations"
-            flaw = SpecError(problem, rule="R3: a text has exactly one derivation", way_out="change the wording")
-            return (refused(reference, flaw),)
-    return ()
 
 
 def lint_study(study: StudySpec, plan: Plan) -> tuple[Finding, ...]:
@@ -118,10 +99,14 @@ def _without(prediction: dict[str, Any], gone: Container[str]) -> dict[str, Any]
     return {k: [need for need in v if need not in gone] if k == "needs" else v for k, v in prediction.items()}
 
 
-def lint_reference(reference: str) -> tuple[Finding, ...]:
-    """Return what is wrong with a shipped or written universe or study. Raises ``SpecError`` for neither."""
+def lint_reference(reference: str, *, tokenizer: str | None = None) -> tuple[Finding, ...]:
+    """Return what is wrong with a shipped or written universe or study.
+
+    ``tokenizer`` is a base whose tokens a universe is to be written in. Raises ``SpecError`` for neither of both,
+    ``UsageError`` for a study with a tokenizer.
+    """
     if reference in shipped_universes():
-        return lint_universe(reference)
+        return lint_universe(reference, tokenizer=tokenizer)
     if reference not in shipped_studies() and not Path(reference).exists():
         raise SpecError(
             f"no study or universe {reference!r}",
@@ -130,5 +115,7 @@ def lint_reference(reference: str) -> tuple[Finding, ...]:
         )
     path = find_study(reference)
     if any(line.startswith("universe:") for line in read_text(path).splitlines()):
-        return lint_universe(reference)
+        return lint_universe(reference, tokenizer=tokenizer)
+    if tokenizer is not None:
+        raise UsageError(f"{reference} is a study", rule="its arms name their bases", way_out="leave --tokenizer away")
     return lint_file(path)

@@ -77,7 +77,9 @@ def _check_stated(stated: Stated) -> None:
     texts = stated_values(stated)
     if len(set(texts)) < 2 or len(set(texts)) < len(texts):
         raise SpecError(
-            f"stated property {stated.name!r} takes {list(texts)}", rule="it needs two or more different values"
+            f"stated property {stated.name!r} takes {list(texts)}",
+            rule="R3: it needs two or more different values",
+            way_out="write each value once",
         )
 
 

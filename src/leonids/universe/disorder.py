@@ -55,7 +55,7 @@ class Answers:
             else None
         )
         self._conflict = disorder.conflict
-        self._meanings: tuple[Meanings, ...] = (Meanings(things, things.definitions),)
+        self.meanings: tuple[Meanings, ...] = (Meanings(things, things.definitions),)
         self._meaning_site: Site | None = None
         if disorder.conflict is not None:
             self._add_conflict(disorder.conflict)
@@ -78,7 +78,13 @@ class Answers:
                 f"the conflict dial gives {word!r} two meanings",
                 rule=f"it must be a defined word: {', '.join(self._things.definitions) or 'there is none'}",
             )
-        self._meanings += (Meanings(self._things, {**self._things.definitions, word: conflict.other}),)
+        self.meanings += (Meanings(self._things, {**self._things.definitions, word: conflict.other}),)
+        if not 0 < conflict.share < 1:
+            raise SpecError(
+                f"the conflict dial has the share {conflict.share}",
+                rule="R5: a share is above 0 and below 1",
+                way_out="leave the dial away, or define the word by its other meaning",
+            )
         if conflict.per == "example":
             shares = (1 - conflict.share, conflict.share)
             self._meaning_site = Site("answer.meaning", ("defined", "other"), shares)
@@ -98,11 +104,11 @@ class Answers:
 
     def value(self, task: Task, *, run: int = 0) -> Value:
         """Return the answer under the definitions of a run."""
-        return evaluate(task, self._meanings[self._meaning_of(run)])
+        return evaluate(task, self.meanings[self._meaning_of(run)])
 
     def write(self, chance: Chance, task: Task, *, run: int = 0) -> Written:
         """Write the answer of ``task``, drawing what the dials leave open."""
-        return self._write(chance, task, lambda meaning: evaluate(task, self._meanings[meaning]), run=run)
+        return self._write(chance, task, lambda meaning: evaluate(task, self.meanings[meaning]), run=run)
 
     def _write(self, chance: Chance, task: Task, value_under: Callable[[int], Value], *, run: int) -> Written:
         meaning, fmt = self._meaning_of(run), 0
@@ -138,7 +144,7 @@ class Answers:
         """
         if self.settled:
             return {written.text if written else answer_text(self.value(task, run=run), self.formats[0]): 1.0}
-        value_under = cache(lambda meaning: evaluate(task, self._meanings[meaning]))
+        value_under = cache(lambda meaning: evaluate(task, self.meanings[meaning]))
         shares: dict[str, float] = {}
         for answer, replay in enumerate_all(lambda chance: self._write(chance, task, value_under, run=run)):
             shares[answer.text] = shares.get(answer.text, 0.0) + math.exp(-replay.nats)

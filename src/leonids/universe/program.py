@@ -101,10 +101,11 @@ def phrases_of(spec: UniverseSpec, skill: Skill, parameter: Parameter) -> tuple[
     dial = spec.disorder.paraphrase.get(key)
     if dial is not None:
         total = sum(phrasing.share for phrasing in dial)
-        if abs(total - 1) > 1e-9 or min(phrasing.share for phrasing in dial) <= 0:
+        if not (abs(total - 1) <= 1e-9 and min(phrasing.share for phrasing in dial) > 0):
             raise SpecError(
                 f"the shares of the paraphrases of {key!r} sum to {total:.6g}",
                 rule="R5: shares are above 0 and sum to 1",
+                way_out="divide each by their sum",
             )
         found = tuple((phrasing.phrase, phrasing.share) for phrasing in dial)
     elif key in spec.wording:

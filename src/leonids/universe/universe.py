@@ -1,5 +1,6 @@
 """A universe: ``Universe.example(split, seed, index)`` is a pure function, for any worker, in any order."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -24,9 +25,13 @@ ATTEMPTS = 100_000
 
 def _check_distribution(name: str, distribution: Mapping[int, float]) -> None:
     if not distribution or min(distribution) < 1 or min(distribution.values()) < 0:
-        raise SpecError(f"{name} is {dict(distribution)}", rule="it maps counts from 1 up to probabilities")
+        raise SpecError(
+            f"{name} is {dict(distribution)}",
+            rule="R5: it maps counts from 1 up to probabilities",
+            way_out="write it as {3: 0.4, 4: 0.6}",
+        )
     total = sum(distribution.values())
-    if abs(total - 1) > 1e-9:
+    if not abs(total - 1) <= 1e-9:
         raise SpecError(
             f"the probabilities of {name} sum to {total:.6g}",
             rule="R5: weights sum to 1",
@@ -43,8 +48,12 @@ def _check_skills(spec: UniverseSpec) -> None:
     for name, weight in named.items():
         if name not in known:
             raise SpecError(f"unknown skill {name!r}", rule=f"skills are {', '.join(known)}")
-        if weight < 0:
-            raise SpecError(f"skill {name!r} has weight {weight}", rule="weights are 0 or more")
+        if not 0 <= weight < math.inf:
+            raise SpecError(
+                f"skill {name!r} has weight {weight}",
+                rule="R5: weights of skills are 0 or more, and divided by their sum",
+                way_out="write 0 to leave it out",
+            )
 
 
 @final
