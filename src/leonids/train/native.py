@@ -35,7 +35,7 @@ from leonids.train.evaluate import Engine, held_out, review
 from leonids.train.manifest import manifest_of
 from leonids.train.optim import StackOptimizer
 from leonids.train.probe import observe, totals_of
-from leonids.train.room import Room, room_for
+from leonids.train.room import Room, check_memory, room_for
 from leonids.train.scoring import head_of
 from leonids.train.stacked import Chunk, Stack, plan_chunks
 from leonids.train.starts import find_start, merge, on_top
@@ -104,6 +104,7 @@ class Training:
         body, head = Body(base.model), head_of(base.model)
         self.streams = open_streams(runs, base)
         longest = max(len(row.tokens.ids) for stream in set(self.streams) for row in self._rows(stream, step=1))
+        check_memory(base, runs, length=longest)
         self.room: Room = room_for(base, batch_size=runs[0].batch_size, length=longest)
         ranks, scopes = [run.adapter.rank for run in runs], [run.loss_on for run in runs]
         chunks = plan_chunks(ranks, scopes=scopes, limit=self.room.adapters, mixed=self.room.mixed)

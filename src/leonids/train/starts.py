@@ -44,10 +44,21 @@ def find_start(run: RunSpec, *, out: Path) -> Start | None:
 
 
 def merge(model: nn.Module, start: Start) -> None:
-    """Add ``s B A`` to the weights of ``model``, in float32 before rounding to the base's dtype."""
+    """Add ``s B A`` to the weights of ``model``, in float32 before rounding to the base's dtype.
+
+    Raises ``BaseError`` where the adapter was made for another base.
+    """
     for layer in target_names(model, start.spec.targets):
         weight: Tensor = model.get_parameter(f"{layer}.weight")
-        a, b = (start.tensors[f"{PREFIX}{layer}.lora_{half}.weight"].to(weight.device) for half in "AB")
+        a, b = (start.tensors.get(f"{PREFIX}{layer}.lora_{half}.weight") for half in "AB")
+        if a is None or b is None or (b.shape[0], a.shape[1]) != tuple(weight.shape):
+            has = "nothing" if a is None or b is None else f"a change of {b.shape[0]} x {a.shape[1]}"
+            raise BaseError(
+                f"the adapter to start from has {has} for {layer}",
+                rule=f"this base has {weight.shape[0]} x {weight.shape[1]} there",
+                way_out="start from an adapter of this base",
+            )
+        a, b = a.to(weight.device), b.to(weight.device)
         kind = torch.promote_types(weight.dtype, torch.float32)
         with torch.no_grad():
             weight.copy_(weight.to(kind) + start.spec.scale * (b.to(kind) @ a.to(kind)))
