@@ -2,6 +2,7 @@
 
 import io
 import json
+import unicodedata
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -218,11 +219,14 @@ class StudySpec(Model):
 
 
 def read_yaml(text: str, *, name: str) -> Any:
-    """Return the plain value of a YAML 1.2 text: no tags, no duplicate keys. Raises ``SpecError`` with the line."""
+    """Return the plain value of a YAML 1.2 text: no tags, no duplicate keys. Raises ``SpecError`` with the line.
+
+    Text is taken in Unicode form NFC, so that one text has one digest whatever editor wrote it.
+    """
     yaml = YAML(typ="safe", pure=True)
     yaml.allow_duplicate_keys = False
     try:
-        return yaml.load(io.StringIO(text))
+        return yaml.load(io.StringIO(unicodedata.normalize("NFC", text)))
     except YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = f" line {place.line + 1}" if place is not None else ""

@@ -132,7 +132,7 @@ class Ledger:
         ledger = cls(folder, clock)
         with ledger._locked():
             rest = ledger._catch_up()
-            ledger._check_head()
+            ledger.check_head(ledger.witness())
             return ledger._repair(rest) if rest else None
 
     def _repair(self, rest: bytes) -> Entry:
@@ -175,7 +175,7 @@ class Ledger:
                     rule="a crash can leave the last line half-written",
                     way_out="`leonids verify --repair` removes it, if it is part of an entry and of nothing else",
                 )
-            self._check_head()
+            self.check_head(self.witness())
             yield
 
     def _catch_up(self) -> bytes:
@@ -214,10 +214,13 @@ class Ledger:
             return False
         return True
 
-    def _check_head(self) -> None:
-        """Refuse a ledger that is shorter than its witness says; a witness that is behind is let pass."""
+    def witness(self) -> bytes:
+        """Return what the witness file says now. Whoever does not hold the lock reads it before the entries."""
         path = self.folder / HEAD
-        raw = path.read_bytes() if path.is_file() else b""
+        return path.read_bytes() if path.is_file() else b""
+
+    def check_head(self, raw: bytes) -> None:
+        """Refuse a ledger that is shorter than its witness says; a witness that is behind is let pass."""
         if not raw and len(self._entries) <= 1:
             return
         heads = (head_bytes(entry.count, entry.sha256) for entry in reversed(self._entries))
@@ -290,4 +293,8 @@ def read_entries(folder: Path) -> tuple[Entry, ...]:
     """
     if not (folder / LEDGER).is_file():
         raise UsageError(f"{folder} holds no {LEDGER}", rule="a study's folder has a ledger")
-    return Ledger(folder, utc_now).entries()
+    ledger = Ledger(folder, utc_now)
+    witness = ledger.witness()
+    entries = ledger.entries()
+    ledger.check_head(witness)
+    return entries

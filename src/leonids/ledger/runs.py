@@ -17,9 +17,20 @@ from leonids.errors import IntegrityError, OutputError, UsageError
 from leonids.ledger.chain import Ledger
 from leonids.ledger.disk import make_folder, unreadable, unwritable, write_whole
 from leonids.ledger.entry import Entry, EntryType
-from leonids.ledger.lines import MANIFEST, RUN_NAME, STREAMS, Broken, first_record, heads_of
+from leonids.ledger.lines import (
+    FIRST,
+    LINE_DOMAIN,
+    MANIFEST,
+    RUN_NAME,
+    STREAMS,
+    Broken,
+    canonical,
+    first_record,
+    heads_of,
+    sha256_hex,
+)
 from leonids.ledger.manifest import manifest_bytes
-from leonids.ledger.streams import RunStream, StreamHead, begin, count_lines, locate
+from leonids.ledger.streams import RunStream, StreamHead, begin, count_lines, locate, rolled
 
 Watermark = Mapping[str, StreamHead]
 """The head of each stream. A checkpoint carries one: resuming from it cuts the streams back to it."""
@@ -129,6 +140,28 @@ def run_state(entries: Sequence[Entry], run: str) -> Literal["absent", "started"
     """Return how far a run has come, as the ledger knows it."""
     types = {entry.type for entry in entries if entry.body.get("run") == run}
     return "finished" if "run_end" in types else "started" if "data_start" in types else "absent"
+
+
+def intact(out: Path, run: str, entries: Sequence[Entry], *, stream: str, until: int) -> bool:
+    """Whether a run's manifest and a stream's sealed lines, up to the first head beyond line ``until``, are as sealed.
+
+    Only hashes are computed: quick enough to be done before every verdict. What and where is ``verify``'s to say.
+    """
+    folder, sealed = out / run, [entry for entry in entries if entry.body.get("run") == run]
+    path, start = folder / f"{stream}.jsonl", next((entry for entry in sealed if entry.type == "data_start"), None)
+    if start is not None and not _is_file_of(folder / MANIFEST, start.body["manifest"]):
+        return False
+    marks = [heads_of(entry.body)[stream] for entry in sealed if entry.type in ("run_head", "run_end")]
+    if start is None or not marks:
+        return True
+    # The first line names the entry that started the run: a ledger whose predictions were locked anew has another one.
+    first = canonical(first_record({"body": start.body, "sha256": start.sha256}, start.count, stream))
+    records, sha256 = next((mark for mark in marks if mark[0] > until), marks[-1])
+    return rolled(path, 1) == sha256_hex(LINE_DOMAIN, FIRST.encode() + first) and rolled(path, records) == sha256
+
+
+def _is_file_of(path: Path, sha256: Json) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
 def _folder(out: Path, run: str) -> Path:

@@ -1,17 +1,28 @@
 """A run's streams: one JSON line a record, each sealed with a rolling hash of all lines before it."""
 
+import hashlib
 import json
 import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast, final
 
 from leonids.digest import Json
 from leonids.errors import IntegrityError, UsageError
 from leonids.ledger.disk import append, flush, open_for_append, truncate, unreadable
-from leonids.ledger.lines import FIRST, LINE_DOMAIN, Broken, canonical, numbered, open_line, sha256_hex
+from leonids.ledger.lines import (
+    FIRST,
+    LINE_DOMAIN,
+    SEAL_BYTES,
+    Broken,
+    canonical,
+    numbered,
+    open_line,
+    sha256_hex,
+)
 
 StreamHead = dict[str, int | str]
 """``{"records": lines so far with the first, "sha256": the last line's}``."""
@@ -133,6 +144,22 @@ def locate(path: Path, *, records: int, sha256: str | None) -> Cut:
     if sha256 is not None and rolling != sha256:
         raise _unlike(path, records, "it is not the line that the checkpoint was made at")
     return Cut(path, records, rolling, sum(len(line) + 1 for line in lines[:records]), len(lines))
+
+
+def rolled(path: Path, records: int) -> str | None:
+    """Return the rolling hash of a stream's first ``records`` lines, or None where it has fewer."""
+    prefix, rolling = LINE_DOMAIN.encode() + b"\0", FIRST
+    try:
+        with path.open("rb") as handle:
+            for line in islice(handle, records):
+                content = b"%b%b%b}" % (prefix, rolling.encode(), line[: -SEAL_BYTES - 1])
+                rolling = hashlib.sha256(content).hexdigest()
+                records -= line.endswith(b"\n")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return None if records else rolling
 
 
 def read_stream(path: Path) -> Iterator[dict[str, Any]]:

@@ -210,8 +210,8 @@ def check_anchors(entries: Entries, found: _Findings) -> None:
         found.unproven(f"that the {dated} anchors' outside proofs are genuine: check them with whoever issued them")
     else:
         found.unproven(
-            "without an anchor: that this ledger was not written anew at a later time, or that its tail was not "
-            "cut together with ledger.head and whatever quotes it"
+            "without an anchor: that this ledger was not written anew at a later time, as after a failure, or with a "
+            "clock set back, or that its tail was not cut together with ledger.head and whatever quotes it"
         )
 
 

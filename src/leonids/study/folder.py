@@ -1,5 +1,6 @@
 """A study's output folder, read back: plan, floors, predictions, runs, verdicts. Reading changes nothing."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from leonids.ledger.chain import read_entries
 from leonids.ledger.entry import Entry
 from leonids.ledger.grades import grade, watermark_of
 from leonids.ledger.registered import Registered, registered
-from leonids.ledger.runs import run_state
+from leonids.ledger.runs import intact, run_state
 from leonids.records import CELLS, Grade
 from leonids.spec import FOREIGN, RunSpec, StudySpec, validate
 from leonids.study.progress import sealed_steps
@@ -194,6 +195,7 @@ class StudyFolder:
                 done_steps=self.streams(run.run).done_steps,
                 grade=self._grade(run.run, prediction),
                 seen_steps=self._seen_steps(run.run, prediction),
+                broken=self._broken(run, prediction),
             )
             for run in self.runs_of(arm)
         )
@@ -201,6 +203,22 @@ class StudyFolder:
     @cached_property
     def _states(self) -> dict[str, str]:
         return {run.run: run_state(self.entries, run.run) for run in self.runs}
+
+    @cached_property
+    def _intact(self) -> dict[tuple[str, str], bool]:
+        return {}
+
+    def _broken(self, run: RunSpec, prediction: str) -> bool:
+        """Whether the stream that a prediction rests on is not what the ledger sealed of it."""
+        claims = self.study.predictions
+        split = next(one.measure.split for one in claims if one.id == prediction)
+        key = (run.run, "steps" if split == "train" else "reviews")
+        if key not in self._intact:
+            # A training stream is long: it is checked as far as any prediction reads it.
+            dues = [one.measure.due for one in claims if one.measure.split == "train" and run.arm in one.arms]
+            until = step_at(max(dues), planned_steps=run.steps) if split == "train" else sys.maxsize
+            self._intact[key] = intact(self.out, run.run, self.entries, stream=key[1], until=until)
+        return not self._intact[key]
 
     def _state(self, run: str) -> str:
         return self._states[run]
