@@ -21,8 +21,8 @@ def card(make, family):
 def test_a_card_says_how_far_the_planned_seeds_can_see(card):
     few, many = (card(setting(n), expect={"above": 0.8}) for n in (3, 20))
     assert (few.n, few.unit, few.power) == (3, "seeds", None)
-    assert "standard deviations" in few.says
-    far, near = (float(c.says.split("a truth ")[1].split()[0]) for c in (few, many))
+    assert few.says.endswith(" sd")
+    far, near = (float(c.says.split("decide at ")[1].split()[0]) for c in (few, many))
     assert far > 2 * near
 
 
@@ -40,7 +40,7 @@ def test_a_card_with_a_pilot_has_the_power_of_its_seeds(card):
 def test_more_claims_in_the_family_need_a_larger_distance(make, family):
     alone = cards(family(make("A", expect={"above": 0.8}))["H"], setting())[0]
     among = cards(family(*(make(f"A{i}", expect={"above": 0.8}) for i in range(5)))["H"], setting())[0]
-    far = [float(c.says.split("a truth ")[1].split()[0]) for c in (among, alone)]
+    far = [float(c.says.split("decide at ")[1].split()[0]) for c in (among, alone)]
     assert far[0] > far[1]
 
 

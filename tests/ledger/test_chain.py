@@ -103,6 +103,17 @@ def test_processes_that_append_at_once_lose_nothing(tmp_path):
     assert verify(tmp_path).ok
 
 
+def test_an_append_that_no_lock_held_back_is_named_and_nothing_is_appended_after_it(ledger):
+    other = Ledger.open(ledger.folder)
+    ledger.append("note", {"by": "one"})
+    # As on a network file system that does not keep the lock: the other has not read what was just written.
+    other._append("note", {"by": "two"})
+    with pytest.raises(IntegrityError, match=r"ledger\.jsonl:3: it does not follow"):
+        ledger.append("note", {})
+    assert {"ledger.jsonl:3"} == {p.place for p in verify(ledger.folder).problems if p.place.startswith(LEDGER)}
+    assert (ledger.folder / LEDGER).read_bytes().count(b'"by":') == 2
+
+
 def test_a_killed_writer_leaves_all_that_it_had_acknowledged(tmp_path):
     acknowledged = []
     for turn in range(4):

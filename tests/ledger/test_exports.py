@@ -55,6 +55,18 @@ def test_no_claim_becomes_a_weaker_one(locked, plan):
         assert rows[prediction.id]["analysis"]["test"] == "welch"
 
 
+@pytest.mark.parametrize(("form", "make"), FORMS)
+def test_a_study_on_data_that_leo_did_not_make_is_exported_too(plan, tmp_path, form, make):
+    ledger = Ledger.open(tmp_path / form)
+    runs = [{**run, "universe": None} for run in plan.to_json()["runs"]]
+    ledger.append("note", {"about": "plan", **plan.to_json(), "runs": runs})
+    ledger.register([resolved(prediction) for prediction in plan.predictions])
+    exported = make(ledger.entries())
+    assert exported.files
+    if form == "prml":
+        assert {json.loads(text)["dataset"]["id"] for text in exported.files.values()} == {"foreign"}
+
+
 def test_a_withdrawn_prediction_is_not_exported(locked):
     locked.withdraw("H2.early", reason="changed my mind")
     for _, make in FORMS:

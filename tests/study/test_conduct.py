@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from leonids import launch as launching
 from leonids.digest import canonical_json
-from leonids.errors import BaseError, IntegrityError, MissingDependency, OutputError
+from leonids.errors import BaseError, IntegrityError, MissingDependency, OutputError, SpecError
 from leonids.ledger.chain import Ledger
 from leonids.ledger.lines import HEAD, LEDGER, head_bytes
 from leonids.ledger.verify import verify
@@ -154,6 +154,16 @@ def test_a_locked_study_is_judged_before_it_runs_as_not_due(plan: Plan, tmp_path
     register(plan, tmp_path / "out")
     verdicts = judge_folder(StudyFolder.open(tmp_path / "out"), at=0.0)
     assert {(verdict.word, verdict.grade) for verdict in verdicts} == {("not_due", "sealed")}
+
+
+def test_a_claim_about_a_recipe_with_one_seed_is_refused_with_the_way_out(study_file: Path, tmp_path: Path) -> None:
+    text = study_file.read_text()
+    study_file.write_text(
+        text.replace("        scope: run\n", "", 1).replace("arm: wide, seed: 0, at: 25%", "arm: wide, at: 25%")
+    )
+    with pytest.raises(SpecError, match=r"H1\.1: 1 seed is planned, .*plan 3 seeds or more.* scope: run"):
+        register(make_plan(load_study(study_file), Choices()), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 EDITS = [

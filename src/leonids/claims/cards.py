@@ -18,7 +18,11 @@ CANDIDATES = 41
 @final
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a prediction's plan can decide. ``power`` is that at the kindest truth, absent where no spread is known."""
+    """What a prediction's plan can decide. ``power`` is that at the kindest truth, absent where no spread is known.
+
+    ``says`` gives the least distance of the truth from the claim's border, in standard deviations of one unit, that is
+    decided 4 times in 5.
+    """
 
     prediction: str
     n: int
@@ -80,12 +84,12 @@ def card_of(prediction: Prediction, setting: Setting, *, family: int = 1) -> Car
     two_sided = all(math.isfinite(end) for end in (region.pieces[0][0], region.pieces[-1][1]))
     distance = decidable_sd(n, level=level, power=POWER, two_sided=two_sided)
     if unit == "steps":
-        return Card(prediction.id, n, unit, None, "one run's steps: their spread is known only after it")
+        return Card(prediction.id, n, unit, None, "steps of one run: their spread is known only after it")
     if distance is None:
         return Card(prediction.id, n, unit, power, f"{n} {unit.removesuffix('s')} decides nothing")
-    says = f"{n} {unit} decide, 4 times in 5, a truth {distance:.3g} standard deviations of one unit from the border"
+    says = f"{n} {unit} decide at {distance:.2g} sd"
     if power is not None:
-        says = f"{says}; supported in at most {100 * power:.0f} % of cases where the claim is true"
+        says = f"{says}; supported at most {100 * power:.0f} % of the time if true"
     return Card(prediction.id, n, unit, power, says)
 
 

@@ -181,8 +181,8 @@ def _seeds(prediction: Prediction, setting: Setting) -> Found:
         return
     shared = {one for one in set.intersection(*planned) if seed is None or one == seed}
     if prediction.scope == "seeds" and len(shared) < 2:
-        says = f"{len(shared)} seed is planned, and one run cannot speak for the recipe"
-        yield "refuse", says, "plan 3 seeds or more, or write scope: run"
+        says = f"{len(shared)} seed is planned, and one run cannot speak for the recipe (scope: seeds, the default)"
+        yield "refuse", says, "plan 3 seeds or more, or write scope: run to speak of this run alone"
     if prediction.scope == "run" and not shared:
         yield "refuse", f"no planned run has seed {seed}", f"choose one of {sorted(planned[0])}"
     if prediction.scope == "run" and seed is None and len(shared) > 1:

@@ -195,7 +195,8 @@ def _thresholds(locked: Locked) -> Iterator[tuple[str, str, float]]:
 def _manifest(locked: Locked, comparator: str, threshold: float) -> dict[str, Any]:
     measure = locked.body["measure"]
     run = next(iter(locked.runs.get(measure["arm"], ())), {"universe": {"universe": measure["arm"]}})
-    universe = run["universe"]
+    # Data that LEO did not make have no universe in the plan.
+    universe = run["universe"] or {"universe": "foreign", "arm": measure["arm"]}
     seeds = locked.seeds
     minus = f" minus that of {measure['versus']}" if measure.get("versus") else ""
     return {

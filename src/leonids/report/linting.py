@@ -32,9 +32,12 @@ def lint_study(study: StudySpec, plan: Plan) -> tuple[Finding, ...]:
 
 
 def power_lines(study: StudySpec, runs: Sequence[RunSpec]) -> list[str]:
-    """Return the power card of each prediction in a line: what the planned number of units can decide."""
+    """Return a line that explains power cards, then each prediction's: what the planned number can decide."""
     setting = setting_of(study, runs, floors={})
-    return [f"power {c.prediction}: {c.says}" for family in study.hypotheses.values() for c in cards(family, setting)]
+    found = [card for family in study.hypotheses.values() for card in cards(family, setting)]
+    width = max((len(card.prediction) for card in found), default=0)
+    head = "power: how far from the border of its claim a truth must lie to be decided 4 times in 5 (sd: of one unit)"
+    return [head, *(f"{card.prediction:{width}}  {card.says}" for card in found)] if found else []
 
 
 def lint_file(path: Path) -> tuple[Finding, ...]:
