@@ -12,7 +12,18 @@ from leonids.errors import SpecError
 from leonids.floor.entropy import entropy_of, prompt_nats, surprisal_nats
 from leonids.floor.oracle import ceiling, meaning_ceiling
 from leonids.spec import load_universe
-from leonids.universe.blueprint import Conflict, Disorder, Noise, Phrasing, Threshold, UniverseSpec
+from leonids.universe.blueprint import (
+    Catalog,
+    Conflict,
+    Disorder,
+    Layout,
+    Noise,
+    Phrasing,
+    Stated,
+    Threshold,
+    UniverseSpec,
+)
+from leonids.universe.chance import enumerate_all
 from leonids.universe.universe import Universe
 
 CONSISTENT = Universe(load_universe("consistent"))
@@ -119,6 +130,37 @@ def test_all_dials_together_are_one_dictionary(make_tiny: Callable[..., Universe
             separate = entropy_of((0.7, 0.3)) + entropy_of((0.1, 0.9)) + 0.1 * math.log(3) + entropy_of((0.2, 0.8))
             summed += entropy_of(shares) < separate - 0.01
     assert summed > 0
+
+
+def test_a_wrong_number_may_be_the_other_meaning_so_noise_and_conflict_do_not_add(
+    make_tiny: Callable[..., UniverseSpec],
+) -> None:
+    # Two items of weight 1 to 4, meanings one weight apart: answers differ with probability 1 - (3/4)^2. Where they
+    # do, the right one keeps 0.8 x 0.9 + 0.2 x 0.1 / 12, the other meaning's 0.2 x 0.9 + 0.8 x 0.1 / 12.
+    weight = Stated(name="weight", numbers=(1, 4))
+    spec = replace(
+        make_tiny(conflict=0.2),
+        catalog=Catalog(
+            names=("otter", "onion"),
+            stated=(weight,),
+            definitions={"heavy": Threshold(property="weight", above=2)},
+        ),
+        items={2: 1.0},
+        depths={2: 1.0},
+        skills={"filter": 1.0, "count": 1.0},
+        layout=Layout(attributes=("weight",)),
+    )
+    noise = Noise(share=0.1, numbers=(0, 12))
+    universe = Universe(replace(spec, disorder=replace(spec.disorder, noise=noise)))
+    floor = math.fsum(
+        math.exp(-replay.nats) * entropy_of(universe.answers.dictionary(task).values())
+        for task, replay in enumerate_all(universe.draw_task)
+    )
+    differ = 1 - (3 / 4) ** 2
+    alone = entropy_of([0.9, *[0.1 / 12] * 12])
+    mixed = entropy_of([0.8 * 0.9 + 0.2 * 0.1 / 12, 0.2 * 0.9 + 0.8 * 0.1 / 12, *[0.1 / 12] * 11])
+    assert floor == pytest.approx((1 - differ) * alone + differ * mixed, abs=1e-9)
+    assert (round(floor, 4), round(alone + differ * entropy_of((0.2, 0.8)), 4)) == (0.7547, 0.7925)
 
 
 @pytest.mark.parametrize(
