@@ -130,6 +130,30 @@ def test_the_keyboard_reaches_everything(site: Any, window: Callable[..., Any]) 
         assert page.is_visible("details table")
 
 
+REACHED = "a[href], button, input, select, summary, [tabindex]:not([tabindex='-1'])"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_tab_goes_through_a_page_in_reading_order_and_leaves_nothing_out(
+    site: Any, window: Callable[..., Any], path: str
+) -> None:
+    with window(site) as page:
+        page.goto(address(site, path))
+        until(page, "[...document.querySelectorAll('figure[data-drawn]')].every(f => f.dataset.points)")
+        page.evaluate(f"""() => {{
+            const all = [...document.querySelectorAll("{REACHED}")].filter((one) => one.checkVisibility());
+            all.forEach((one, at) => (one.dataset.at = at));
+            document.body.dataset.all = all.length;
+        }}""")
+        count = int(page.get_attribute("body", "data-all"))
+        assert count > 8
+        seen = []
+        for _ in range(count):
+            page.keyboard.press("Tab")
+            seen.append(page.evaluate("Number(document.activeElement.dataset.at ?? -1)"))
+        assert seen == list(range(count))
+
+
 def test_without_script_the_page_reads(site: Any, window: Callable[..., Any]) -> None:
     with window(site, java_script_enabled=False) as page:
         for path in PAGES:

@@ -1,6 +1,8 @@
 """Pages at every moment of a study, read without JavaScript; names stay text; nothing is written."""
 
+import csv
 import hashlib
+import io
 import re
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from leonids.report.findings import gather
 from leonids.report.reliability import Reliability, reliability
 from leonids.study.folder import StudyFolder
 from leonids.study.streams import table_of
+from leonids.web.chart import FORMULA, Chart, Line, as_csv
 from leonids.web.charts import CHARTS, Asked, chart_named
 from leonids.web.drawing import svg
 from leonids.web.shelf import Shelf
@@ -127,7 +130,23 @@ def test_hostile_text_is_text_on_every_page_and_in_every_download(
             seen = safe(client.ask(page).text)
             assert "\u202e" not in seen.words
             assert "\x1b" not in seen.words
-        assert "\u202e" not in client.ask("/chart/train.csv").text
+        for chart, _ in CHARTS:
+            text = client.ask(f"/chart/{chart}.csv").text
+            assert "\u202e" not in text
+            assert "\x1b" not in text
+            for cell in (cell for row in csv.reader(io.StringIO(text)) for cell in row):
+                assert not cell.startswith(FORMULA) or re.fullmatch(r"-?[\d.e+-]+|-?inf", cell), cell
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_in_a_download_is_words_to_a_spreadsheet(name: str) -> None:
+    line = Line(name, np.array([1.0]), np.array([-2.0]), "#000000")
+    rows = list(csv.reader(io.StringIO(as_csv(Chart(name, name, name, (line,))))))
+    assert len(rows) == 2
+    for cell in (*rows[0], rows[1][0]):
+        assert not cell.startswith(FORMULA)
+        assert len(cell) <= 201
+        assert cell.isprintable()
 
 
 def test_serving_writes_nothing_into_the_folder(whole: StudyFolder, site: Any) -> None:
