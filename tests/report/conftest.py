@@ -12,7 +12,7 @@ import pytest
 
 from leonids.claims.prediction import resolved
 from leonids.floor.entropy import Estimate
-from leonids.floor.oracle import FloorReport
+from leonids.floor.oracle import FloorReport, Rung
 from leonids.ledger.chain import Ledger
 from leonids.ledger.runs import RunWriter
 from leonids.spec import RunSpec, StudySpec, read_yaml, validate
@@ -171,7 +171,7 @@ def answer(index: int, *, right: bool, odd: tuple[str, ...]) -> dict[str, Any]:
     if not right:
         said[2], known[2] = odd[index % len(odd)] if odd else "ey", 0.25
         said[6], known[6] = "\n", 0.004
-    return {"gold": gold, "said": said, "confidence": sure, "gold_confidence": known}
+    return {"gold": gold, "said": said, "confidence": sure, "gold_confidence": known, "roles": "ssdssse"}
 
 
 def write_review(
@@ -236,7 +236,13 @@ def floors(run: RunSpec, planted: Planted) -> dict[str, Any]:
 
     head = HeadReport({"decided": planted.head_nats}, 1e-4, (("}\n", 0.3),), 200, reason=planted.head_reason)
     both = report("all", 27.0 + answer.mean, 43.0), report("answer", answer.mean, 13.0)
-    return ArmFloors(run.arm, *both, head).to_json()
+    plateaus = (
+        ("the format", 5.0),
+        ("the type of question", 4.0),
+        ("the pipeline", 3.0),
+        ("everything", answer.mean),
+    )
+    return ArmFloors(run.arm, *both, head, tuple(Rung(knows, nats, 0.0) for knows, nats in plateaus)).to_json()
 
 
 def register(plan: Plan, out: Path, planted: Planted) -> Ledger:

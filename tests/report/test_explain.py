@@ -186,3 +186,17 @@ def test_explaining_reads_and_writes_nothing(whole: StudyFolder) -> None:
     for run in whole.runs:
         lines(explain(whole, run.run))
     assert {path: path.stat().st_mtime_ns for path in Path(whole.out).rglob("*")} == before
+
+
+def test_an_explanation_begins_in_plain_words_and_says_ladder_and_calibration(whole: StudyFolder) -> None:
+    for run in whole.runs:
+        found = explain(whole, run.run)
+        text = lines(found)
+        assert text[1].startswith("in short: ")
+        assert "% of this loss is a floor that training cannot lower" in text[1]
+        assert any(re.fullmatch(r"on the ladder: .*, at .* nats an example .*; who knows only the format 5\.00, .*", t)
+                   for t in text)  # fmt: skip
+        (honest,) = (line for line in text if line.startswith("calibration error "))
+        assert f"by chance alone (the first decided token of {found.n} answers)" in honest
+    (whole_loss,) = (lines(explain(whole, run.run))[1] for run in whole.runs if run.run == "whole.s0")
+    assert "mask the prompt, or read the answer loss" in whole_loss

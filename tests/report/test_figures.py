@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 
 from leonids.claims.predicates import PREDICATES
+from leonids.report import diagrams as module
 from leonids.report import figures
 from leonids.report.canvas import sheet, styled
 from leonids.report.corridors import predicted
+from leonids.report.diagrams import diagrams, graph, phases, reliability_diagram
 from leonids.report.figures import Drawing, overview
 from leonids.report.findings import Findings, gather
+from leonids.report.reliability import Reliability
 from leonids.study.folder import StudyFolder
 
 EVERY_PREDICATE = """
@@ -36,7 +39,7 @@ def findings(whole: StudyFolder) -> Findings:
 
 @pytest.fixture(scope="module")
 def drawings(findings: Findings) -> tuple[Drawing, ...]:
-    return (*overview(findings), *predicted(findings))
+    return (*overview(findings), *diagrams(findings), *predicted(findings))
 
 
 def test_every_figure_is_svg_that_runs_and_loads_nothing(drawings: tuple[Drawing, ...]) -> None:
@@ -57,9 +60,12 @@ def test_figures_say_what_they_show_and_carry_no_date(drawings: tuple[Drawing, .
 
 
 def test_the_same_data_give_the_same_figures_under_anyones_settings(findings: Findings) -> None:
-    once = [figures.match(findings).svg, figures.arms(findings).svg]
+    def drawn() -> list[bytes]:
+        return [one.svg for one in (figures.match(findings), figures.arms(findings), *diagrams(findings))]
+
+    once = drawn()
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "black", "svg.hashsalt": "mine"}):
-        assert [figures.match(findings).svg, figures.arms(findings).svg] == once
+        assert drawn() == once
 
 
 def test_drawing_leaves_a_users_settings_alone(findings: Findings) -> None:
@@ -117,3 +123,64 @@ def test_every_predicate_has_its_panel_before_and_after_its_data(planted, plante
         sheets = predicted(gather(folder))
         assert len(sheets) == 2
         assert all(f"Q{number} " in sheets[0].alt + sheets[1].alt for number in range(1, 9))
+
+
+def test_the_graph_names_every_claim_with_its_verdict_and_draws_what_it_needs(
+    findings: Findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrows: list[dict[str, tuple[str, ...]]] = []
+    real = module._arrows
+
+    def spy(axis, places, needs):
+        before = len(axis.patches)
+        real(axis, places, needs)
+        arrows.append(needs)
+        assert len(axis.patches) - before == sum(len(premises) for premises in needs.values())
+
+    monkeypatch.setattr(module, "_arrows", spy)
+    drawing = graph(findings)
+    assert drawing is not None
+    for claim in ("puzzle ", "rank ", "P1 ", "P2 ", "P3 ", "P4 "):
+        assert claim in drawing.alt
+    assert {"rank": ("puzzle",)}.items() <= {name: needs for one in arrows for name, needs in one.items()}.items()
+
+
+def test_the_table_of_phases_has_a_cell_for_every_run_and_review(
+    findings: Findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[list] = []
+    real = module._phase_table
+
+    def spy(axis, cells, *, runs, reviews):
+        rows.extend(cells)
+        real(axis, cells, runs=runs, reviews=reviews)
+
+    monkeypatch.setattr(module, "_phase_table", spy)
+    assert phases(findings).svg
+    assert len(rows) >= len(findings.folder.runs)
+    for row, run in zip(rows, findings.folder.runs, strict=False):
+        assert len(row) == len(findings.checkpoints)
+        last = next(one for one in findings.explanations if one.run == run.run)
+        assert row[-1][0] == last.phase.word  # type: ignore[union-attr]
+
+
+def test_the_diagram_of_reliability_shows_every_answer_once(findings: Findings) -> None:
+    known = [one.reliability for one in findings.explanations if isinstance(one.reliability, Reliability)]
+    drawing = reliability_diagram(findings)
+    assert drawing is not None
+    assert len(known) == len(findings.folder.runs)
+    for found in known:
+        assert sum(part.right.n for part in found.bins) == found.n
+
+
+def test_a_margin_lies_around_the_arm_that_a_claim_compares_with(findings: Findings) -> None:
+    pick = next(pick for pick in figures.PICKS if pick.metric == "loss")
+    with styled():
+        _, (axis,) = sheet(1, share_y=False)
+        figures._margins(findings, axis, pick, lines={"small": {30.0: 0.9, 60.0: 0.5, 100.0: 0.4}})
+    (band,) = axis.collections
+    corners = band.get_paths()[0].vertices
+    # P3: at 60 % the arms differ by less than 0.02 nats.
+    assert (corners[:, 1].min(), corners[:, 1].max()) == pytest.approx((0.48, 0.52))
+    assert corners[:, 0].min() > 30.0
+    assert corners[:, 0].max() < 100.0

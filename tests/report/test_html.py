@@ -89,7 +89,7 @@ def test_a_whole_report_is_one_harmless_file(whole: StudyFolder, tmp_path: Path)
     once = (out / "report.html").read_bytes()
     seen = Seen(once.decode())
     harmless(seen)
-    assert sum(tag == "img" for tag, _ in seen.tags) == 5
+    assert sum(tag == "img" for tag, _ in seen.tags) == len(list((out / "figures").iterdir())) > 5
     assert "leonids:begin" not in once.decode()
     for heading in ("What the loss is made of", "Progress Tracking", "Key Questions To Answer", "Integrity"):
         assert heading in seen.text

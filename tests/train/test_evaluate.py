@@ -81,6 +81,8 @@ def test_a_reviewed_example_holds_its_answer_token_by_token(trained: Training) -
             answer = line["answer"]
             assert "".join(answer["gold"]) == row.example.completion
             assert {len(column) for column in answer.values()} == {len(row.tokens.ids) - row.tokens.prompt_tokens}
+            counts = {role: count for role, (_, count) in line["metrics"]["loss"].items() if role != "prompt"}
+            assert {role: answer["roles"].count(role[0]) for role in counts} == counts
             loss = sum(total for role, (total, _) in line["metrics"]["loss"].items() if role != "prompt")
             # Probabilities are rounded to six digits: one of p is off by 5e-7 / p nats, of which p > 1e-3 is compared.
             if min(answer["gold_confidence"]) > 1e-3:

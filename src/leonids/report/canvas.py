@@ -32,11 +32,17 @@ STYLE: dict[str, object] = {
 }
 """Text is drawn as paths, so that a reader without the font sees the same; names are never read as formulas."""
 
+CLEAR = {"facecolor": "#FFFFFF", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
+"""What lies behind a text that may come to lie on a curve."""
+
 COLUMNS, WIDTH_IN, PANEL_IN, FOOT_IN = 2, 7.2, 2.35, 0.45
 
 
-def sheet(panels: int, *, share_y: bool) -> tuple[Sheet, list[Axes]]:
-    """Return an empty sheet and its ``panels`` axes, two in a row, with room for a legend below."""
+def sheet(panels: int, *, share_y: bool, progress: bool = True) -> tuple[Sheet, list[Axes]]:
+    """Return an empty sheet and its ``panels`` axes, two in a row, with room for a legend below.
+
+    Their x axis is the progress, unless the caller draws another one.
+    """
     columns = min(COLUMNS, panels)
     rows = -(-panels // columns)
     figure = Figure(figsize=(WIDTH_IN, rows * PANEL_IN + FOOT_IN), layout="constrained")
@@ -46,13 +52,21 @@ def sheet(panels: int, *, share_y: bool) -> tuple[Sheet, list[Axes]]:
     for spare in axes[panels:]:
         spare.remove()
     for axis in axes[:panels]:
-        axis.set_xlim(-5.0, 105.0)
-        axis.set_xticks([0, 25, 50, 75, 100])
+        if progress:
+            axis.set_xlim(-5.0, 105.0)
+            axis.set_xticks([0, 25, 50, 75, 100])
         # A shared axis hides its numbers in the second column, where a reader needs them as much.
         axis.tick_params(labelleft=True)
-    for axis in axes[max(0, panels - columns) : panels]:
+    for axis in axes[max(0, panels - columns) : panels] if progress else ():
         axis.set_xlabel("progress, % of planned steps")
     return figure, axes[:panels]
+
+
+def blank(panels: int, *, height_in: float) -> tuple[Sheet, list[Axes]]:
+    """Return an empty sheet and its ``panels`` axes, one above the other over the whole width."""
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    FigureCanvasSVG(figure)
+    return figure, list(figure.subplots(panels, 1, squeeze=False)[:, 0])
 
 
 def legend(figure: Sheet, handles: Sequence[Any]) -> None:

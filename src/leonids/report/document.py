@@ -78,9 +78,10 @@ def _drawings(findings: Findings) -> Mapping[str, tuple[str, str, bytes]]:
         return {}
     # Only now: the plotting library is an extra, and slow to load.
     from leonids.report.corridors import predicted  # noqa: PLC0415
+    from leonids.report.diagrams import diagrams  # noqa: PLC0415
     from leonids.report.figures import overview  # noqa: PLC0415
 
-    drawn = (*overview(findings), *predicted(findings))
+    drawn = (*overview(findings), *diagrams(findings), *predicted(findings))
     return {drawing.name: (drawing.alt, drawing.caption, drawing.svg) for drawing in drawn}
 
 

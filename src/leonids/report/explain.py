@@ -194,6 +194,11 @@ def answer_excess(found: Explanation) -> Known:
     return found.answer.excess or Missing(found.answer.reason)
 
 
+def answer_loss(found: Explanation) -> Known:
+    """Return the answer's loss in nats per token, or why it is not known."""
+    return found.answer if isinstance(found.answer, Missing) else found.answer.loss
+
+
 def lines(explanation: Explanation) -> list[str]:
     """Return the explanation as lines of text; printed sums add up exactly as printed."""
     found = explanation
@@ -300,11 +305,11 @@ def _reliability_line(found: Reliability | Missing) -> list[str]:
     apart = (
         f"; {told.reason}"
         if isinstance(told, Missing)
-        else (f"; right from wrong answers told apart at {told.estimate:.2f} ({interval(told, places=2)})")
+        else (f"; right ones told from wrong ones at {told.estimate:.2f} ({interval(told, places=2)})")
     )
     return [
         f"calibration error {found.error.value:.3f}, {found.error.null:.3f} by chance alone "
-        f"({found.n} answers with one decided token){apart}"
+        f"({found.of} of {found.n} answers){apart}"
     ]
 
 

@@ -7,7 +7,6 @@ from typing import final
 
 import numpy as np
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 
 from leonids.claims.measure import Measure
 from leonids.claims.predicates import predicate_of
@@ -15,9 +14,9 @@ from leonids.claims.prediction import Prediction
 from leonids.claims.regions import Region
 from leonids.records import ROLES
 from leonids.report.anatomy import Anatomy, mean_shares
-from leonids.report.canvas import Axes, drawn, legend, sheet, styled, svg
+from leonids.report.canvas import CLEAR, Axes, drawn, legend, sheet, styled, svg
 from leonids.report.curves import Curve, at_reviews, explanations_of, series, thinned
-from leonids.report.explain import Explanation, answer_excess
+from leonids.report.explain import Explanation, answer_excess, answer_loss
 from leonids.report.findings import Findings
 from leonids.report.numbers import Known, Value
 from leonids.report.palette import CORRIDOR, HATCHES, PART_COLOURS, style_of
@@ -132,7 +131,7 @@ def _ladder(axis: Axes, lines: Sequence[tuple[float, str]], *, frame: float) -> 
             axis.axhline(height, color=LADDER, linestyle=":", linewidth=0.9, zorder=4)
         axis.text(
             105.0, group[0][0], "knows only " + ", ".join(name for _, name in group), color=LADDER, fontsize=6,
-            ha="right", va="bottom", zorder=6, path_effects=[withStroke(linewidth=2.0, foreground="#FFFFFF")],
+            ha="right", va="bottom", zorder=6, bbox=CLEAR,
         )  # fmt: skip
 
 
@@ -250,42 +249,94 @@ def _confidence_panel(findings: Findings, axis: Axes, arm: str) -> None:
         _banded(axis, wrong, seed, label="on wrong tokens", look=("#D55E00", "--"))
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A measure in the figure of the arms: its name there, where it comes from, and which claims are about it."""
+
+    title: str
+    value: Callable[[Explanation], Known]
+    metric: str
+    tokens: str
+    scale: float = 1.0
+
+
+PICKS: tuple[Pick, ...] = (
+    Pick("loss of the answer, nats/token", answer_loss, "loss", "answer"),
+    Pick("excess of the answer, nats/token", answer_excess, "excess", "answer"),
+    Pick("match, %", lambda found: found.match, "match", "answer", 100.0),
+    Pick("confidence on right tokens", lambda found: found.confidence_right, "confidence_right", "decided"),
+)
+
+
 def arms(findings: Findings) -> Drawing:
-    """Draw all arms together: mean of the seeds with their range."""
-    picks: tuple[tuple[str, Callable[[Explanation], Known], float], ...] = (
-        ("excess of the answer, nats/token", answer_excess, 1.0),
-        ("match, %", lambda found: found.match, 100.0),
-    )
+    """Draw all arms together: mean of the seeds with their range, and the margins of claims that arms coincide."""
     with styled():
-        figure, axes = sheet(len(picks), share_y=False)
-        for axis, (title, pick, scale) in zip(axes, picks, strict=True):
-            axis.set_title(title)
+        figure, axes = sheet(len(PICKS), share_y=False)
+        for axis, pick in zip(axes, PICKS, strict=True):
+            axis.set_title(pick.title)
+            lines = {}
             for arm in dict.fromkeys(run.arm for run in findings.folder.runs):
-                _arm_line(findings, axis, arm, pick=pick, scale=scale)
+                lines[arm] = _arm_line(findings, axis, arm, pick=pick)
+            _margins(findings, axis, pick, lines=lines)
+            tops = [max(line[at] for line in lines.values() if at in line) for at in _places(lines)]
+            reach = _reach(tops, [])
+            if tops and reach < max(tops):
+                axis.set_ylim(top=1.1 * reach)
             axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
         legend(figure, drawn(axes))
         content = svg(figure)
     return Drawing(
         "arms",
-        "All arms in one frame: the excess of the answer, and match, at every review; lines are means of the seeds and "
-        "bands reach from the least seed to the greatest.",
-        "All arms on held-out examples: mean of the seeds; bands are the range of the seeds (not an interval).",
+        "All arms in one frame: loss and excess of the answer, match, and confidence on right tokens at every review; "
+        "lines are means of the seeds, bands reach from the least seed to the greatest, and a hatched band is the "
+        "margin within which another arm was predicted to stay.",
+        "All arms on held-out examples: mean of the seeds; bands are the range of the seeds (not an interval). "
+        "Hatched: the margin of a claim that two arms coincide, around the arm that the other is compared with, over "
+        "the time of the claim. Where the base before training is far above all else, it is cut off.",
         content,
     )
 
 
-def _arm_line(findings: Findings, axis: Axes, arm: str, *, pick: Callable[[Explanation], Known], scale: float) -> None:
+def _places(lines: Mapping[str, Mapping[float, float]]) -> list[float]:
+    return sorted({at for line in lines.values() for at in line})
+
+
+def _margins(findings: Findings, axis: Axes, pick: Pick, *, lines: Mapping[str, Mapping[float, float]]) -> None:
+    """Draw what a claim of coinciding arms allows, around the line of the arm that it compares with."""
+    for prediction in findings.predictions:
+        measure = prediction.measure
+        about = measure.metric == pick.metric and (measure.kind.whole_answer or measure.tokens == pick.tokens)
+        line = lines.get(measure.versus or "")
+        if prediction.expect.predicate != "coincide" or not about or not line:
+            continue
+        start, end = (100 * at for at in measure.period)
+        x = [at for at in line if start - 1e-9 <= at <= end + 1e-9]
+        if not x:
+            continue
+        y, margin = np.array([line[at] for at in x]), pick.scale * prediction.expect.numbers[0]
+        if len(x) == 1:
+            x, y = [x[0] - 3.0, x[0] + 3.0], np.repeat(y, 2)
+        axis.fill_between(
+            x, y - margin, y + margin, facecolor="none", edgecolor="#B8860B", hatch="///", linewidth=0.8, zorder=1,
+            label="margin of a claim that arms coincide",
+        )  # fmt: skip
+
+
+def _arm_line(findings: Findings, axis: Axes, arm: str, *, pick: Pick) -> dict[float, float]:
+    """Draw an arm's line and return it, value by progress."""
     colour, marker, dash = arm_style(findings, arm)
     rows = []
     for at in findings.checkpoints:
-        values = [pick(found) for found in at.explanations if found.arm == arm]
-        known = [scale * value.estimate for value in values if isinstance(value, Value)]
+        values = [pick.value(found) for found in at.explanations if found.arm == arm]
+        known = [pick.scale * value.estimate for value in values if isinstance(value, Value)]
         if known:
             rows.append((100 * at.progress, float(np.mean(known)), min(known), max(known)))
     if rows:
         x, y, low, high = (np.array(column) for column in zip(*rows, strict=True))
         axis.plot(x, y, color=colour, marker=marker, linestyle=dash, linewidth=1.3, label=arm)
         axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    return {row[0]: row[1] for row in rows}
 
 
 def overview(findings: Findings) -> tuple[Drawing, ...]:

@@ -5,9 +5,9 @@ from typing import final
 
 import numpy as np
 
-from leonids.report.numbers import LEVEL, Known, Missing, Value, share, value_of
+from leonids.report.numbers import LEVEL, Floats, Known, Missing, Value, share, value_of
 from leonids.stats.calibration import Calibration, discrimination, smooth_error
-from leonids.study.streams import Table
+from leonids.study.streams import FIRST_CONFIDENCE, FIRST_RIGHT, Table
 
 BINS = 10
 ROLE = "decided"
@@ -27,12 +27,13 @@ class Bin:
 class Reliability:
     """Honesty of confidence over ``n`` answers: smooth calibration error beside its value by chance alone.
 
-    ``told_apart`` is the chance that a right answer is more confident than a wrong one. The unit is the answer
-    with one decided token: the probability of that token is the confidence in what the answer says, and no other
-    token of the answer depends on it.
+    ``told_apart`` is the chance that a right token is more confident than a wrong one. The unit is the answer, by one
+    token of it, since tokens of one answer hang together; ``of`` says which: its first decided token, or, in streams
+    that do not hold answers token by token, its only one.
     """
 
     n: int
+    of: str
     error: Calibration
     told_apart: Known
     bins: tuple[Bin, ...]
@@ -40,15 +41,11 @@ class Reliability:
 
 def reliability(rows: Table) -> Reliability | Missing:
     """Return how honest the confidence of held-out ``rows`` is."""
-    if ("confidence", ROLE) not in rows.counts or ("token_accuracy", ROLE) not in rows.counts:
-        return Missing(f"no confidence of {ROLE} tokens was measured")
-    alone = (rows.counts["confidence", ROLE] == 1) & (rows.counts["token_accuracy", ROLE] == 1)
-    alone &= np.isfinite(rows.totals["confidence", ROLE])
-    confidence = np.clip(rows.totals["confidence", ROLE][alone], 0.0, 1.0)
-    right = rows.totals["token_accuracy", ROLE][alone]
+    units = _units(rows)
+    if isinstance(units, Missing):
+        return units
+    of, confidence, right = units
     n = int(confidence.size)
-    if not n:
-        return Missing(f"no answer has exactly one {ROLE} token")
     places = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     bins = []
     for place in np.unique(places):
@@ -57,4 +54,20 @@ def reliability(rows: Table) -> Reliability | Missing:
         assert isinstance(found, Value)
         bins.append(Bin(float(confidence[inside].mean()), found))
     told = value_of(discrimination(confidence, right, level=LEVEL), unit="answers")
-    return Reliability(n, smooth_error(confidence, right), told, tuple(bins))
+    return Reliability(n, of, smooth_error(confidence, right), told, tuple(bins))
+
+
+def _units(rows: Table) -> tuple[str, Floats, Floats] | Missing:
+    """Which token speaks for an answer, its confidence, and whether it is right; the arrays are [n]."""
+    if (FIRST_CONFIDENCE, ROLE) in rows.counts:
+        of, names = f"the first {ROLE} token", (FIRST_CONFIDENCE, FIRST_RIGHT)
+    else:
+        of, names = f"the only {ROLE} token", ("confidence", "token_accuracy")
+    if any((name, ROLE) not in rows.counts for name in names):
+        return Missing(f"no confidence of {ROLE} tokens was measured")
+    kept = np.all([rows.counts[name, ROLE] == 1 for name in names], axis=0)
+    confidence, right = (rows.totals[name, ROLE] for name in names)
+    kept &= np.isfinite(confidence)
+    if not kept.any():
+        return Missing(f"no answer has exactly one {ROLE} token")
+    return of, np.clip(confidence[kept], 0.0, 1.0), right[kept]

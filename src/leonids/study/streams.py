@@ -56,13 +56,26 @@ class Table:
         )
 
 
+FIRST_CONFIDENCE, FIRST_RIGHT = "first_confidence", "first_right"
+"""Of the first decided token of an answer: the probability of the likeliest token there, and whether it is right."""
+
+
+def _first_decided(line: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+    answer = line.get("answer", {})
+    place = answer.get("roles", "").find("d")
+    if place < 0:
+        return {}
+    right = float(answer["said"][place] is None)
+    return {FIRST_CONFIDENCE: {"decided": [answer["confidence"][place], 1]}, FIRST_RIGHT: {"decided": [right, 1]}}
+
+
 def table_of(lines: list[dict[str, Any]]) -> Table:
     """Return stream lines as a table. A metric that a line lacks counts nothing there."""
     n = len(lines)
     totals: dict[tuple[str, str], Floats] = {}
     counts: dict[tuple[str, str], Floats] = {}
     for row, line in enumerate(lines):
-        for metric, roles in line["metrics"].items():
+        for metric, roles in (line["metrics"] | _first_decided(line)).items():
             for role, (total, count) in roles.items():
                 key = (metric, role)
                 if key not in totals:

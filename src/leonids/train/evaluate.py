@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from leonids.digest import Json, canonical_json
-from leonids.records import LossScope
+from leonids.records import ROLES, LossScope
 from leonids.stats.intervals import Interval, binomial_interval
 from leonids.train.bases import Base, in_float32
 from leonids.train.batches import PROMPT, by_length, collate
@@ -194,7 +194,7 @@ def answer_of(base: Base, one: Found) -> dict[str, Json]:
     """Return an example's answer token by token, as its review line holds it; every list has one entry a token.
 
     ``gold`` are the right tokens' texts, which add up to the answer (the end token's is empty), ``said`` the text of
-    the likeliest token where that is another one, else None.
+    the likeliest token where that is another one, else None. ``roles`` is a text, the first letter of each role.
     """
     ids = list(one.row.tokens.ids[one.row.tokens.prompt_tokens :])
     whole = [""]
@@ -211,6 +211,7 @@ def answer_of(base: Base, one: Found) -> dict[str, Json]:
         "said": said,
         "confidence": [round(top, 6) for _, top, _ in one.said],
         "gold_confidence": [round(right, 6) for _, _, right in one.said],
+        "roles": "".join(ROLES[role][0] for role in one.row.tokens.roles[one.row.tokens.prompt_tokens :]),
     }
 
 
