@@ -1,7 +1,7 @@
 import json
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from leonids.cli import app
 from leonids.errors import UsageError
 from leonids.records import ANSWER_ROLES, ROLES
 from leonids.report.anatomy import Anatomy, anatomy
-from leonids.report.explain import alarms, explain, lines
+from leonids.report.explain import alarms, explain, lines, located
 from leonids.report.numbers import Missing, Value
 from leonids.study.folder import StudyFolder
 from leonids.study.streams import Table, table_of
@@ -171,8 +173,6 @@ def test_a_run_that_is_not_planned_is_refused_by_name(whole: StudyFolder) -> Non
 
 
 def test_a_loss_below_its_floor_raises_an_alarm(whole: StudyFolder) -> None:
-    from dataclasses import replace
-
     rng = np.random.default_rng(0)
     rows = table([{role: (1.0 + 0.1 * rng.random(), 1.4, 2) for role in ROLES} for _ in range(50)])
     found = explain(whole, "whole.s0")
@@ -200,3 +200,29 @@ def test_an_explanation_begins_in_plain_words_and_says_ladder_and_calibration(wh
         assert f"by chance alone (the first decided token of {found.n} answers)" in honest
     (whole_loss,) = (lines(explain(whole, run.run))[1] for run in whole.runs if run.run == "whole.s0")
     assert "mask the prompt, or read the answer loss" in whole_loss
+
+
+def test_a_run_is_explained_by_its_folder_or_any_file_in_it(whole: StudyFolder, tmp_path: Path) -> None:
+    out = whole.out
+    assert located(out) == (out, "")
+    for inside in (out / "plain.s0", out / "plain.s0" / "steps.jsonl", out / "plain.s0" / "reviews.jsonl"):
+        assert located(inside) == (out.resolve(), "plain.s0")
+        said = CliRunner().invoke(app, ["explain", str(inside), "--json"])
+        assert [one["run"] for one in json.loads(said.stdout)] == ["plain.s0"]
+    for whole_study in (out, out / "ledger.jsonl"):
+        said = CliRunner().invoke(app, ["explain", str(whole_study), "--json"])
+        assert [one["run"] for one in json.loads(said.stdout)] == [run.run for run in whole.runs]
+    foreign = tmp_path / "data.jsonl"
+    foreign.write_text("{}", "utf-8")
+    for other, problem in ((foreign, "lies in no study"), (tmp_path / "gone", "does not exist")):
+        with pytest.raises(UsageError, match=rf"{problem}.*leonids audit FILE.jsonl.*LeonidsCallback"):
+            located(other)
+
+
+def test_data_that_are_not_ours_say_what_cannot_be_known_and_what_to_do(whole: StudyFolder) -> None:
+    for run, says in (("whole.s0", True), ("plain.s0", False)):
+        text = "\n".join(lines(replace(explain(whole, run), foreign=True)))
+        assert "how much of this loss training can remove is not known" in text
+        assert "`leonids audit FILE.jsonl`" in text
+        assert ("mask the prompt, so that" in text) == says
+        assert "is a floor that training cannot lower" not in text

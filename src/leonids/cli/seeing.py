@@ -1,5 +1,6 @@
 """Commands that show a folder: explain, report, serve, watch; and the installation: doctor."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from leonids.cli.common import Folder, Json, app, show
 
 @app.command()
 def explain(
-    folder: Folder,
+    path: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="A study's folder, a run's in it, or a file there.")],
     run_name: Annotated[str | None, typer.Option("--run", help="One run instead of all.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -17,11 +18,14 @@ def explain(
     from dataclasses import asdict
 
     from leonids.report.explain import explain as explain_run
-    from leonids.report.explain import lines
+    from leonids.report.explain import lines, located
     from leonids.study.folder import StudyFolder
 
+    folder, inside = located(path)
     study = StudyFolder.open(folder)
-    found = [explain_run(study, name) for name in ([run_name] if run_name else [run.run for run in study.runs])]
+    runs = [run.run for run in study.runs]
+    chosen = run_name or (inside if inside in runs else "")
+    found = [explain_run(study, name) for name in ([chosen] if chosen else runs)]
     text = "\n\n".join("\n".join(lines(explanation)) for explanation in found)
     show([asdict(explanation) for explanation in found], [text], as_json=as_json)
 

@@ -6,12 +6,14 @@ Everything is measured on the held-out examples of that review, with floors pair
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import final
 
 import numpy as np
 
 from leonids.errors import UsageError
 from leonids.floor.oracle import match_bounds
+from leonids.ledger.lines import LEDGER
 from leonids.records import LossScope
 from leonids.report.anatomy import Anatomy, Floors, Part, anatomy, head_reason, in_short, mean
 from leonids.report.numbers import Known, Missing, Value, adding_up, interval, nats, percent, ratio, share
@@ -42,7 +44,8 @@ class Bounds:
 class Explanation:
     """Where a run's loss comes from at one review. What is not known is a ``Missing`` with its reason.
 
-    ``ceiling`` is the best expected match under the universe; ``step`` is None before the first review.
+    ``ceiling`` is the best expected match under the universe; ``step`` is None before the first review; ``foreign``
+    says that the data are not LEO's.
     """
 
     run: str
@@ -65,7 +68,25 @@ class Explanation:
     ladder: Standing | Missing
     reliability: Reliability | Missing
     head_unknown: str
+    foreign: bool
     wall_s: float
+
+
+def located(path: Path) -> tuple[Path, str]:
+    """Return the study's folder that ``path`` is, or lies in, and the name of its folder there (empty for none).
+
+    Raises ``UsageError`` for a path outside of any, saying what reads other files.
+    """
+    if (path / LEDGER).is_file():
+        return path, ""
+    for folder in path.resolve().parents:
+        if path.exists() and (folder / LEDGER).is_file():
+            return folder, path.resolve().relative_to(folder).parts[0]
+    raise UsageError(
+        f"{path} {'lies in no study' if path.exists() else 'does not exist'}",
+        rule="explain reads a study's folder, a run's folder in it, or a file in it",
+        way_out="for data: `leonids audit FILE.jsonl`; for a run of another trainer: train it with LeonidsCallback",
+    )
 
 
 def run_named(folder: StudyFolder, name: str) -> RunSpec:
@@ -118,6 +139,7 @@ def explain(folder: StudyFolder, run: str, *, step: int | None = None) -> Explan
         ladder=none,
         reliability=none,
         head_unknown=head_reason(folder.floors.get(spec.arm)),
+        foreign=spec.universe is None,
         wall_s=streams.wall_s,
     )
     return blank if found is None else _measured(blank, folder, *found)
@@ -208,7 +230,7 @@ def lines(explanation: Explanation) -> list[str]:
     head = f"run {found.run}, step {found.step} of {found.planned_steps}, {found.n} {found.split} examples"
     text = [
         head,
-        *in_short(found.all if found.loss_on == "all" else found.answer),
+        *(_not_ours(found) if found.foreign else in_short(found.all if found.loss_on == "all" else found.answer)),
         f"loss on all tokens {_sum(found.all, found.head_unknown)}",
         f"answer loss        {_sum(found.answer, found.head_unknown)}",
         " · ".join((_match(found), _confident(found), _phase(found.phase))),
@@ -218,6 +240,17 @@ def lines(explanation: Explanation) -> list[str]:
         f"wall time {found.wall_s:.0f} s for {found.done_steps} steps",
     ]
     return text + alarms(found)
+
+
+def _not_ours(found: Explanation) -> list[str]:
+    """What cannot be known of data that LEO did not make, and what to do about it."""
+    masked = found.loss_on == "answer"
+    return [
+        "in short: how much of this loss training can remove is not known: these data are not LEO's, so their floor is "
+        "not computed, and neither are the excess, the best match and the ladder",
+        ("what to do: " + ("" if masked else "mask the prompt, so that its own draw is not in the loss; "))
+        + "`leonids audit FILE.jsonl` counts copies, conflicts and overlap in the data and bounds what it can",
+    ]
 
 
 def alarms(explanation: Explanation) -> list[str]:
