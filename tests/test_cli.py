@@ -57,6 +57,8 @@ WRONG: Sequence[tuple[Sequence[object], int, str]] = [
     (("run", "smokey"), 2, "shipped ones are"),
     (("register", "smokey", "--out", "out"), 2, "shipped ones are"),
     (("lint", "smokey"), 2, "consistent"),
+    (("lint", "consistent", "--tokenizer", "nanoo"), 1, "nano, smollm2-135m"),
+    (("lint", "smoke", "--tokenizer", "nano"), 2, "leave --tokenizer away"),
     (("sample", "consistant"), 2, "conflict, consistent"),
     (("sample", "consistent", "--split", "tset"), 2, "train, validation, test"),
     (("sample", "consistent", "--floor", "nanoo"), 1, "nano, smollm2-135m"),

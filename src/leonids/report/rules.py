@@ -10,7 +10,7 @@ from typing import TypeVar
 from leonids.claims.lint import Finding
 from leonids.digest import keyed_random
 from leonids.errors import LeonidsError, SpecError
-from leonids.floor.tokens import TokenFloor
+from leonids.floor.tokens import TokenFloor, Tokenizer
 from leonids.spec import load_universe
 from leonids.study.floors import tokenizer_of
 from leonids.universe.catalog import Item
@@ -44,8 +44,9 @@ TYPES: dict[str, tuple[type, ...]] = {
 def lint_universe(reference: str, *, tokenizer: str | None = None) -> tuple[Finding, ...]:
     """Return the first rule that a universe breaks, with its number and the way out; empty where all hold.
 
-    ``tokenizer`` is a base whose tokens are to have floors (R7).
+    ``tokenizer`` is a base whose tokens are to have floors (R7); raises ``BaseError`` where there is no such base.
     """
+    reader = None if tokenizer is None else tokenizer_of(tokenizer)
     try:
         made = Universe(load_universe(reference))
         for split in ("train", *made.transfer_splits()):
@@ -53,8 +54,8 @@ def lint_universe(reference: str, *, tokenizer: str | None = None) -> tuple[Find
             _check_skills(made, split)
             _check_drawn_answers(made, split)
         _check_same_bytes(made)
-        if tokenizer is not None:
-            _check_tokens(made, tokenizer)
+        if reader is not None:
+            _check_tokens(made, reader)
     except LeonidsError as error:
         rule = re.match(r"R[1-7]", error.rule)
         says = ": ".join(filter(None, (error.problem, error.rule)))
@@ -189,9 +190,9 @@ def _texts(universe: Universe) -> list[str]:
     return [example.prompt + example.completion for example in examples]
 
 
-def _check_tokens(universe: Universe, base: str) -> None:
+def _check_tokens(universe: Universe, reader: Tokenizer) -> None:
     """R7: the tokenizer gives every text back, and no token spells characters of two choices."""
-    floor = TokenFloor(universe, tokenizer_of(base))
+    floor = TokenFloor(universe, reader)
     for split in ("train", *universe.transfer_splits()):
         for index in range(LINTED_EXAMPLES // 5):
             floor.encode(universe.example(split, 0, index))
