@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -68,10 +69,11 @@ def write_whole(target: Path, fill: Callable[[Path], None]) -> Path:
             shutil.rmtree(target)
         scratch.rename(target)
         sync(target.parent)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        # safetensors tells of a full disk by an error of its own, which is no OSError.
         shutil.rmtree(scratch, ignore_errors=True)
         raise OutputError(
-            f"{target} could not be written ({error.strerror or error})",
+            f"{target} could not be written ({getattr(error, 'strerror', None) or error})",
             rule="a checkpoint is written whole or not at all",
             way_out="make room or allow writing, then resume from the last checkpoint",
         ) from error
