@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo test test-slow check format bench clean
+.PHONY: help demo refresh-smoke test test-slow check format bench clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -15,10 +15,20 @@ help:
 	@echo 'make test       run the tests             make test-slow  the long ones'
 	@echo 'make check      formatting, lint, types and layers'
 	@echo 'make format     put formatting right      make bench      measure what is promised'
+	@echo 'make refresh-smoke  write a finished demo (FROM=demo) into studies/smoke'
 	@echo 'make clean      remove .venv and caches'
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/leonids demo $(ARGS)
+
+# What studies/smoke shows of itself, from a finished demo: make refresh-smoke FROM=folder
+FROM ?= demo
+
+refresh-smoke: $(VENV)/demo.stamp
+	@[ -f '$(FROM)/ledger.jsonl' ] || { echo '$(FROM) holds no study: make demo first, or make refresh-smoke FROM=folder' >&2; exit 1; }
+	@$(BIN)/leonids report '$(FROM)'
+	@cp '$(FROM)/report.md' studies/smoke/report.md
+	@rm -rf studies/smoke/figures && cp -R '$(FROM)/figures' studies/smoke/figures
 
 # The page's own tests need a Chromium; where there is none, the rest is run.
 MARKS := not slow$(if $(shell command -v chromium),, and not browser)

@@ -1,6 +1,9 @@
 import importlib.util
+import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,8 @@ from leonids.errors import MissingDependency, OutputError
 from leonids.ledger.chain import Ledger
 from leonids.ledger.verify import verify
 from leonids.report.document import NO_FIGURES, write_report
-from leonids.report.findings import gather
+from leonids.report.findings import gather, verdicts_of
+from leonids.report.tables import verdict_lines
 from leonids.study.folder import StudyFolder
 
 HOSTILE = "<img src=x onerror=alert(1)> [TBD] <!-- leonids:end summary --> | `x` \u202e"
@@ -166,6 +170,63 @@ def test_hostile_names_are_text(planted, planted_study: str, no_figures: None) -
     assert "[TBD]" not in once
     assert once.count("onerror") >= 7
     assert write_report(folder.out).read_text("utf-8") == once
+
+
+NASTY = (
+    "<img src=x onerror=alert(1)>", '"><script>alert(1)</script>', "../../etc/passwd", "=cmd()",
+    "a\u202eb\u2066c\u200f", "x" * 10_000, "\x1b[31mred\x1b[0m\x07",
+)  # fmt: skip
+
+
+def test_every_hostile_name_is_text_in_the_report_its_page_and_the_terminal(planted, planted_study: str) -> None:
+    places = ("Rank does not matter.", "Match ends above 99 %.", "something is left", "one universe is enough")
+    places = (*places, "Does match reach 85-95 %?", "Most of the loss is a fair draw of words.")
+    places = (*places, "The flat loss is the prompt's own entropy, while match rises.")
+    spoiled = planted_study
+    for honest, nasty in zip(places, NASTY, strict=True):
+        assert honest in spoiled
+        spoiled = spoiled.replace(honest, json.dumps(nasty))
+    folder = planted(text=spoiled, progress=0.15, examples=4)
+    markdown = write_report(folder.out, html=True).read_text("utf-8")
+    page = (folder.out / "report.html").read_text("utf-8")
+    shown = "\n".join(verdict_lines(verdicts_of(folder), predictions=folder.study.predictions))
+    for text in (markdown, page, shown):
+        assert not any(mark in text for mark in ("\x1b", "\x07", "\u202e", "\u2066", "\u200f"))
+        assert "<script>alert" not in text
+        assert "<img src=x" not in text
+    for text in (markdown, page):
+        assert "etc/passwd" in text
+        assert "=cmd()" in text
+        assert "onerror=alert(1)" in text
+
+
+def test_ten_renderings_keep_a_persons_words_and_the_same_bytes(copy: Path, no_figures: None) -> None:
+    report = copy / "report.md"
+    text = report.read_text("utf-8")
+    end = "<!-- leonids:end questions -->\n"
+    report.write_text(
+        "Before.\r\n" + text.replace(end, f"{end}\n  Mine, with *stars* and [TBD].\n") + "\nAfter", "utf-8"
+    )
+    write_report(copy)
+    first = report.read_bytes()
+    for _ in range(9):
+        write_report(copy)
+        assert report.read_bytes() == first
+    assert first.startswith(b"Before.\r\n")
+    assert b"\n  Mine, with *stars* and [TBD].\n" in first
+    assert first.endswith(b"\nAfter")
+
+
+def test_the_verifier_beside_a_report_needs_python_alone(copy: Path) -> None:
+    def run() -> subprocess.CompletedProcess[str]:
+        # -I: neither this project nor anything in the environment can be imported.
+        command = [sys.executable, "-I", "-S", "verify.py", "."]
+        return subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+
+    assert run().returncode == 0, run().stdout
+    stream = copy / "plain.s0" / "steps.jsonl"
+    stream.write_bytes(stream.read_bytes().replace(b'"step":3', b'"step":4', 1))
+    assert run().returncode == 3
 
 
 def test_what_was_changed_after_the_lock_stays_in_view(copy: Path, no_figures: None) -> None:
