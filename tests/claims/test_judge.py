@@ -29,6 +29,17 @@ def seeded(lab):
     return of
 
 
+def test_seeds_whose_differences_are_equal_up_to_rounding_claim_no_certainty(lab, make, family):
+    """Both pairs differ by one answer of 24; the two differences are not the same in their last bit."""
+    world = lab()
+    for seed, right in enumerate((9, 7)):
+        world.review(world.run("a", seed), world.matches(right + 1, 24))
+        world.review(world.run("b", seed), world.matches(right, 24))
+    (found,) = judge(family(make(versus="b", expect={"above": -0.05})), world, at=None)
+    assert found.word == "inconclusive"
+    assert found.high - found.low > 0.2
+
+
 def test_seeds_that_agree_far_inside_the_claim_support_it(seeded, family, make):
     verdict = one(seeded(450, 452, 448), family, make(expect={"above": 0.8}))
     assert (verdict.word, verdict.n, verdict.unit, verdict.scope) == ("supported", 3, "seeds", "seeds")

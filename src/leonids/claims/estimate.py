@@ -26,6 +26,7 @@ from leonids.stats.intervals import (
     paired_share_interval,
     ratio_influences,
     ratio_interval,
+    same,
     t_interval,
     welch_interval,
 )
@@ -170,7 +171,7 @@ def seeds_reading(measure: Measure, rows: Sequence[tuple[Units, Units | None]]) 
     values = np.asarray([u.value - (o.value if o is not None else 0.0) for u, o in rows], dtype=np.float64)
     errors = [sampling_error(measure, u, o) for u, o in rows]
     fallback = math.sqrt(sum(e * e for e in errors) / len(errors))
-    sd = float(values.std(ddof=1)) if values.size > 1 else math.nan
+    sd = float(values.std(ddof=1)) if values.size > 1 and not same(values) else math.nan
     interval = partial(t_interval, values, sd_if_equal=fallback)
     return Reading(interval, len(rows), "seeds", sd if sd > 0 else fallback, measure.when)
 

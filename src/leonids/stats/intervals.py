@@ -67,6 +67,11 @@ def binomial_interval(successes: int, n: int, *, level: float) -> Bounds:
     return Interval(low, high, successes / n, n, level)
 
 
+def same(values: Floats) -> bool:
+    """Return whether all ``values`` are one number, up to rounding: 10/24 - 9/24 is not 8/24 - 7/24 to the last bit."""
+    return float(np.ptp(values)) <= 1e-12 * max(1.0, float(np.abs(values).max()))
+
+
 def t_interval(values: Sequence[float] | Floats, *, level: float, sd_if_equal: float = 0.0) -> Bounds:
     """Return Student's t-interval of the mean of ``values``, one value per unit.
 
@@ -79,7 +84,7 @@ def t_interval(values: Sequence[float] | Floats, *, level: float, sd_if_equal: f
     mean = float(v.mean())
     if v.size == 1:
         return Absent("one value has no spread", 1, mean)
-    sd = sd_if_equal if bool(np.all(v == v[0])) else float(v.std(ddof=1))
+    sd = sd_if_equal if same(v) else float(v.std(ddof=1))
     half = t_half_width(sd=sd, n=v.size, level=level)
     return Interval(mean - half, mean + half, mean, int(v.size), level)
 
