@@ -237,7 +237,7 @@ def reliability(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
         error = found.error
         said.append(
             f"Seed {seed}: smooth calibration error {error.value:.3f}, by chance alone {error.null:.3f}, "
-            f"{found.n} answers."
+            f"by {found.of} of {found.n} answers."
         )
     if lines:
         ends = np.array([0.0, 1.0])
