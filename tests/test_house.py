@@ -44,7 +44,7 @@ ROOM_LIBRARIES: dict[str, set[str]] = {
     "cli": {"typer", "rich"},
     "train": {
         *("torch", "transformers", "peft", "trl", "accelerate", "datasets", "safetensors", "gguf", "tokenizers"),
-        *("numpy", "platformdirs", "filelock", "huggingface_hub", "pydantic"),
+        *("pyarrow", "numpy", "platformdirs", "filelock", "huggingface_hub", "pydantic"),
     },
 }
 """The libraries a room may import beside the standard one. A new library needs a row here and in pyproject.toml."""

@@ -20,6 +20,9 @@ app = typer.Typer(
 Out = Annotated[Path, typer.Option("--out", help="Folder for everything that is written.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Study = Annotated[str, typer.Argument(help="A shipped study's name, or a study.yaml.")]
+HELD_OUT = "validation, test, or transfer:composition, deeper, longer, renamed or related"
+"""The splits beside train, for ``--help``; a test holds them against ``universe.splits``."""
+
 UniverseName = Annotated[str, typer.Argument(help="A shipped universe's name, or a YAML file.")]
 Folder = Annotated[Path, typer.Argument(help="A study's output folder.")]
 

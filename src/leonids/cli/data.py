@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from leonids.cli.common import Json, UniverseName, app, quiet, say, show
+from leonids.cli.common import HELD_OUT, Json, UniverseName, app, quiet, say, show
+from leonids.errors import UsageError
 
 bases_app = typer.Typer(help="List the bases that have a name, or fetch one.", rich_markup_mode=None)
 app.add_typer(bases_app, name="bases")
@@ -15,18 +16,27 @@ app.add_typer(bases_app, name="bases")
 def sample(
     universe: UniverseName,
     n: Annotated[int, typer.Option("-n", min=1, help="How many examples.")] = 10,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
+    split: Annotated[str | None, typer.Option(help=f"train, {HELD_OUT}; train if absent, all with --to hf.")] = None,
     seed: Annotated[int, typer.Option(help="The stream of examples.")] = 0,
     floor: Annotated[str | None, typer.Option(help="Add floors per token of this base's tokenizer.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="A JSONL file instead of stdout.")] = None,
+    to: Annotated[str, typer.Option(help="jsonl, or hf: a folder that datasets.load_dataset reads.")] = "jsonl",
+    out: Annotated[Path | None, typer.Option("--out", help="A JSONL file instead of stdout; hf's new folder.")] = None,
 ) -> None:
-    """Write examples of a universe as JSONL.
+    """Write examples of a universe as JSONL, or as a Hugging Face dataset folder.
 
     Each line has prompt, completion, answer, roles, nats and tags; with --floor its tokens and their floors.
     """
+    if to not in {"jsonl", "hf"} or (to == "hf" and out is None):
+        raise UsageError(f"--to is {to!r}", rule="it is jsonl, or hf with --out FOLDER")
+    if to == "hf" and out is not None:
+        quiet()
+        from leonids.report.card import write_folder
+
+        write_folder(universe, n=n, split=split, seed=seed, tokenizer=floor, out=out)
+        return
     from leonids.report.sampling import write_examples
 
-    write_examples(universe, n=n, split=split, seed=seed, tokenizer=floor, out=out)
+    write_examples(universe, n=n, split=split or "train", seed=seed, tokenizer=floor, out=out)
 
 
 @app.command()

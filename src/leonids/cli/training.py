@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from leonids.cli.common import Json, Out, Study, app, quiet, say, show
+from leonids.cli.common import HELD_OUT, Json, Out, Study, app, quiet, say, show
 
 
 @app.command()
@@ -51,7 +51,7 @@ def train(
 def evaluate(
     adapter: Annotated[Path, typer.Argument(help="An adapter folder in PEFT's format, or a base's name.")],
     universe: Annotated[str, typer.Option(help="A shipped universe's name, or a YAML file.")],
-    split: Annotated[str, typer.Option(help="validation or test.")] = "test",
+    split: Annotated[str, typer.Option(help=f"{HELD_OUT}.")] = "test",
     n: Annotated[int, typer.Option("-n", min=1, help="How many examples.")] = 500,
     base: Annotated[str | None, typer.Option(help="The base, where the adapter does not say.")] = None,
     as_json: Json = False,

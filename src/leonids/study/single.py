@@ -102,7 +102,11 @@ def evaluate_adapter(adapter: Path, *, universe: str, split: str, n: int, base: 
     split ``train`` and ``BaseError`` for an adapter that does not fit.
     """
     if split == "train":
-        raise UsageError("--split is 'train'", rule="an adapter is measured on validation or test")
+        raise UsageError(
+            "--split is 'train'",
+            rule="an adapter is measured on what it was not trained on",
+            way_out="choose validation or test, or a transfer split",
+        )
     belongs("", split)
     spec = load_universe(universe)
     check_installed()

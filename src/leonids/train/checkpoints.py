@@ -71,12 +71,13 @@ def write_whole(target: Path, fill: Callable[[Path], None]) -> Path:
         sync(target.parent)
     except (OSError, SafetensorError) as error:
         # safetensors tells of a full disk by an error of its own, which is no OSError.
-        shutil.rmtree(scratch, ignore_errors=True)
         raise OutputError(
             f"{target} could not be written ({getattr(error, 'strerror', None) or error})",
-            rule="a checkpoint is written whole or not at all",
-            way_out="make room or allow writing, then resume from the last checkpoint",
+            rule="a folder is written whole or not at all, and what was there before stays",
+            way_out="make room or allow writing, then try again; a run resumes from its last checkpoint",
         ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return target
 
 
