@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers.utils import logging
 
 from leonids.errors import OutputError
 from leonids.ledger.streams import read_stream
@@ -47,6 +48,8 @@ def forked(work: Callable[[], object]) -> int:
     if child:
         return child
     code = 1
+    # A progress bar takes a lock that processes share: killed while it holds it, the child would stop its parent.
+    logging.disable_progress_bar()
     try:
         work()
         code = 0
