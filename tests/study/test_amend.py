@@ -39,6 +39,7 @@ def judged(out: Path) -> dict[str, Any]:
 def test_both_versions_of_an_amended_prediction_are_judged(
     plan: Plan, tmp_path: Path, claim: Any, train: Any, notes: Any
 ) -> None:
+    train()
     out = tmp_path / "out"
     register(plan, out)
     before = StudyFolder.open(out).hypotheses["H1"]
@@ -54,6 +55,7 @@ def test_both_versions_of_an_amended_prediction_are_judged(
 def test_a_prediction_made_after_the_data_is_a_retrodiction_and_changes_no_other_verdict(
     plan: Plan, tmp_path: Path, claim: Any, train: Any, notes: Any
 ) -> None:
+    train()
     out = tmp_path / "out"
     conduct(plan, out, resume=False, watch=notes)
     before = judged(out)
@@ -66,6 +68,7 @@ def test_a_prediction_made_after_the_data_is_a_retrodiction_and_changes_no_other
 def test_a_withdrawn_prediction_is_void_with_its_reason_and_a_judged_one_stays(
     plan: Plan, tmp_path: Path, train: Any, notes: Any
 ) -> None:
+    train()
     out = tmp_path / "out"
     register(plan, out)
     withdraw(out, "H1.4", reason="asked twice")

@@ -139,6 +139,27 @@ def test_nfd_text_is_the_same_study(study_file: Path, tmp_path: Path) -> None:
     assert register(plans[1], tmp_path / "out", resume=True).head() == ledger.head()
 
 
+def test_a_plan_that_states_a_prediction_otherwise_than_its_lock_is_refused(
+    plan: Plan, tmp_path: Path, told: Told
+) -> None:
+    folder = tmp_path / "out"
+    register(plan, folder)
+
+    def state_otherwise(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [
+            json.loads(json.dumps(entry).replace('"below": 0.9}', '"below": 0.95}'))
+            if entry["type"] == "note"
+            else entry
+            for entry in entries
+        ]
+
+    sealed_anew(folder, state_otherwise)
+    for command in (("judge", folder), ("verify", folder, "--rederive")):
+        status, said = told(*command)
+        assert status == 3, said
+        assert "otherwise than ledger entry" in said
+
+
 # What follows is done by someone who has all the code.
 
 

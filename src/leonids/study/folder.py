@@ -10,8 +10,8 @@ from typing import Any, cast, final
 import numpy as np
 
 from leonids.claims.evidence import RunFacts, Units, Window, step_at
-from leonids.claims.prediction import Hypothesis, Question
-from leonids.errors import UsageError
+from leonids.claims.prediction import Hypothesis, Question, resolved
+from leonids.errors import IntegrityError, UsageError
 from leonids.ledger.chain import read_entries
 from leonids.ledger.entry import Entry
 from leonids.ledger.grades import grade, watermark_of
@@ -107,10 +107,22 @@ class StudyFolder:
 
     @cached_property
     def study(self) -> StudySpec:
-        """The study as it was when it was registered, and what was locked after that (see ``added``)."""
+        """The study as it was when it was registered, and what was locked after that (see ``added``).
+
+        Raises ``IntegrityError`` where the plan states a prediction otherwise than its lock, on which verdicts rest.
+        """
         hypotheses = {**self.plan["hypotheses"], **added(self.entries, self.plan)}
         data = {**self.plan["study"], "hypotheses": hypotheses, "questions": self.plan["questions"]}
-        return validate(StudySpec, data, name="the ledger's plan")
+        study = validate(StudySpec, data, name="the ledger's plan")
+        locked = {name_of(v): v for versions in registered(self.entries).values() for v in versions}
+        for prediction in study.predictions:
+            lock = locked.get(prediction.id)
+            if lock is not None and {**lock.prediction, "id": prediction.id} != resolved(prediction):
+                raise IntegrityError(
+                    f"the plan states {prediction.id} otherwise than ledger entry {lock.seq + 1}, which locks it",
+                    rule="a verdict rests on the words that were locked",
+                )
+        return study
 
     @cached_property
     def locks(self) -> Mapping[str, tuple[str, int]]:
