@@ -65,7 +65,7 @@ WRONG: Sequence[tuple[Sequence[object], int, str]] = [
     (("floor", "consistent", "--tokens", "some"), 2, "all or answer"),
     (("floor", "consistent", "--base", "nanoo"), 1, "nano, smollm2-135m"),
     (("judge", "nowhere"), 2, "ledger.jsonl"),
-    (("explain", "nowhere"), 2, "ledger.jsonl"),
+    (("explain", "nowhere"), 2, "a study's folder, a run's folder in it"),
     (("report", "nowhere"), 2, "ledger.jsonl"),
     (("verify", "nowhere"), 2, "holds no study"),
     (("verify", "nowhere", "--repair"), 2, "holds no study"),
