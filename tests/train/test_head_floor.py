@@ -22,7 +22,7 @@ from leonids.train.native import NATIVE
 from leonids.train.trl import TRL
 
 STEPS, HELD = 240, 500
-COSINE = 0.9999
+COSINE = 0.999999
 MATRIX = "model.embed_tokens.weight"
 
 
