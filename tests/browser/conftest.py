@@ -66,5 +66,5 @@ def window(chromium: Any) -> Iterator[Callable[..., Any]]:
             context.close()
 
     yield opened
-    # A server that is away is what some tests are about; the browser says so in its console.
-    assert [text for text in wrong if "net::ERR_" not in text] == []
+    # A server that is away, or too busy for one more, is what some tests are about; the browser says so in its console.
+    assert [text for text in wrong if "net::ERR_" not in text and "503 (Service Unavailable)" not in text] == []
