@@ -88,7 +88,7 @@ def test_a_flooded_page_follows_a_training_that_goes_on_to_its_end(
         while steps_in(out) < 1:
             assert run.poll() is None, (tmp_path / "log").read_text("utf-8")
             time.sleep(0.02)
-        with serve_folder(out) as client, window(client.enter()) as page:
+        with serve_folder(out) as client, window(client.enter(), flooded=True) as page:
             page.goto(f"http://127.0.0.1:{client.port}/arms")
 
             def shown(points: int) -> float:
