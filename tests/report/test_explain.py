@@ -226,3 +226,14 @@ def test_data_that_are_not_ours_say_what_cannot_be_known_and_what_to_do(whole: S
         assert "`leonids audit FILE.jsonl`" in text
         assert ("mask the prompt, so that" in text) == says
         assert "is a floor that training cannot lower" not in text
+
+
+def test_one_runs_explanation_has_its_match_by_case(whole: StudyFolder) -> None:
+    run = whole.runs[0].run
+    found = explain(whole, run)
+    assert not isinstance(found.match, Missing)
+    assert found.match.n == sum(case.n for case in found.cases if case.tag == "depth") > 0
+    shown = CliRunner().invoke(app, ["explain", str(whole.out / run)])
+    assert "match by case" in shown.output
+    everything = CliRunner().invoke(app, ["explain", str(whole.out)])
+    assert "match by case" not in everything.output

@@ -112,4 +112,7 @@ def test_a_bare_base_is_measured_with_its_exact_interval(tiny_base: Path) -> Non
     assert isinstance(found, Measured)
     assert found.match == binomial_interval(found.matches, 4, level=0.95)
     assert found.to_json()["n"] == 4
+    counted = [case["n"] for case in found.to_json()["cases"] if case["tag"] == "skill"]
+    assert sum(counted) == 4
+    assert "match by case" in "\n".join(found.lines())
     assert found.loss_nats > found.floor_nats == 0.0

@@ -19,6 +19,7 @@ def explain(
 
     from leonids.report.explain import explain as explain_run
     from leonids.report.explain import lines, located
+    from leonids.study.cases import case_lines
     from leonids.study.folder import StudyFolder
 
     folder, inside = located(path)
@@ -27,6 +28,8 @@ def explain(
     chosen = run_name or (inside if inside in runs else "")
     found = [explain_run(study, name) for name in ([chosen] if chosen else runs)]
     text = "\n\n".join("\n".join(lines(explanation)) for explanation in found)
+    if chosen:
+        text = "\n".join([text, *case_lines(found[0].cases)])
     show([asdict(explanation) for explanation in found], [text], as_json=as_json)
 
 

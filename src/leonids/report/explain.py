@@ -20,6 +20,7 @@ from leonids.report.numbers import Known, Missing, Value, adding_up, interval, n
 from leonids.report.phases import Phase, Standing, ladder_of, phase_of, standing_of
 from leonids.report.reliability import Reliability, reliability
 from leonids.spec import RunSpec
+from leonids.study.cases import Case, cases_of
 from leonids.study.folder import StudyFolder
 from leonids.study.streams import Table
 
@@ -45,7 +46,7 @@ class Explanation:
     """Where a run's loss comes from at one review. What is not known is a ``Missing`` with its reason.
 
     ``ceiling`` is the best expected match under the universe; ``step`` is None before the first review; ``foreign``
-    says that the data are not LEO's.
+    says that the data are not LEO's. ``cases`` are the matches by the examples' tags, where they have any.
     """
 
     run: str
@@ -67,6 +68,7 @@ class Explanation:
     bounds: Bounds | Missing
     ladder: Standing | Missing
     reliability: Reliability | Missing
+    cases: tuple[Case, ...]
     head_unknown: str
     foreign: bool
     wall_s: float
@@ -138,6 +140,7 @@ def explain(folder: StudyFolder, run: str, *, step: int | None = None) -> Explan
         bounds=none,
         ladder=none,
         reliability=none,
+        cases=(),
         head_unknown=head_reason(folder.floors.get(spec.arm)),
         foreign=spec.universe is None,
         wall_s=streams.wall_s,
@@ -162,6 +165,7 @@ def _measured(blank: Explanation, folder: StudyFolder, step: int, rows: Table) -
         bounds=_bounds(floors, rows),
         ladder=standing_of(_answer_nats(rows), ladder_of(floors)),
         reliability=reliability(rows),
+        cases=_cases(rows),
     )
 
 
@@ -171,6 +175,13 @@ def match_of(rows: Table) -> Known:
     if pooled is None or not pooled[1].sum():
         return Missing("match was not measured, or the audit by generation does not let it stand")
     return share(round(float(pooled[0].sum())), int(pooled[1].sum()))
+
+
+def _cases(rows: Table) -> tuple[Case, ...]:
+    pooled = rows.pooled("match", "example")
+    if pooled is None:
+        return ()
+    return cases_of((tags, total > 0) for tags, total, n in zip(rows.tags, *pooled, strict=True) if n)
 
 
 def _confidence(rows: Table) -> tuple[str, Known, Known]:

@@ -1,7 +1,7 @@
 """One run without predictions, and the measuring of an adapter."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -13,6 +13,7 @@ from leonids.ledger.chain import Ledger, read_entries
 from leonids.ledger.lines import LEDGER
 from leonids.spec import RunSpec, load_run, load_universe
 from leonids.stats.intervals import Absent, Interval, binomial_interval
+from leonids.study.cases import Case, case_lines, cases_of
 from leonids.study.folder import RUN, note_about
 from leonids.study.progress import Progress, RunProgress
 from leonids.universe.splits import belongs
@@ -61,7 +62,10 @@ def _begun(run: RunSpec, out: Path, *, resume: bool) -> bool:
 @final
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An adapter's held-out figures: ``match`` of whole answers with its exact interval; nats per answer token."""
+    """An adapter's held-out figures: ``match`` of whole answers with its exact interval; nats per answer token.
+
+    ``cases`` are the same matches by the examples' tags.
+    """
 
     universe: str
     split: str
@@ -69,6 +73,7 @@ class Measured:
     match: Interval
     loss_nats: float
     floor_nats: float
+    cases: tuple[Case, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON."""
@@ -82,6 +87,7 @@ class Measured:
             "level": self.match.level,
             "loss_nats": self.loss_nats,
             "floor_nats": self.floor_nats,
+            "cases": [asdict(case) for case in self.cases],
         }
 
     def lines(self) -> list[str]:
@@ -92,6 +98,7 @@ class Measured:
             f"{self.match.level:.0%} CI {self.match.low:.1%}-{self.match.high:.1%})",
             f"answer loss {self.loss_nats:.4f} nats/token = {self.floor_nats:.4f} floor "
             f"+ {self.loss_nats - self.floor_nats:.4f} excess and head",
+            *case_lines(self.cases),
         ]
 
 
@@ -113,7 +120,9 @@ def evaluate_adapter(adapter: Path, *, universe: str, split: str, n: int, base: 
     from leonids.train.measure import measure  # noqa: PLC0415
 
     found = measure(adapter, spec, split=split, n=n, base=base)
-    match = binomial_interval(found.matches, n, level=0.95)
+    matches = sum(right for _, right in found.examples)
+    match = binomial_interval(matches, n, level=0.95)
     if isinstance(match, Absent):
         raise UsageError(f"-n is {n}", rule=match.reason, way_out="measure one example or more")
-    return Measured(spec.universe, split, found.matches, match, found.loss_nats, found.floor_nats)
+    cases = cases_of(found.examples)
+    return Measured(spec.universe, split, matches, match, found.loss_nats, found.floor_nats, cases)

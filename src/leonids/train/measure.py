@@ -1,6 +1,7 @@
 """Measuring a finished adapter, or a bare base, on held-out examples of a universe."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -24,9 +25,9 @@ from leonids.universe.universe import Universe
 @final
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Whole answers right, and the mean loss and floor of answer tokens in nats."""
+    """Each example's tags and whether its whole answer was right; mean loss and floor of answer tokens in nats."""
 
-    matches: int
+    examples: tuple[tuple[Mapping[str, str | int], bool], ...]
     loss_nats: float
     floor_nats: float
 
@@ -64,4 +65,5 @@ def measure(adapter: Path, universe: UniverseSpec, *, split: str, n: int, base: 
     totals = add_totals([one.totals for one in found])
     count = sum(totals["loss"][role][1] for role in ANSWER_ROLES if role in totals["loss"])
     loss, floor = (sum(totals[m][role][0] for role in ANSWER_ROLES if role in totals[m]) for m in ("loss", "floor"))
-    return Answers(int(totals["match"]["example"][0]), loss / count, floor / count)
+    examples = tuple((one.row.example.tags, one.totals["match"]["example"][0] > 0) for one in found)
+    return Answers(examples, loss / count, floor / count)
