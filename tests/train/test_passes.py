@@ -43,6 +43,22 @@ def test_the_arms_of_the_smoke_study_part_into_one_pass_a_worker_with_equal_work
     assert {run.data_seed for run in first} != {run.data_seed for run in second}
 
 
+@given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=5), workers=st.integers(1, 4))
+def test_no_pass_has_more_than_a_worker_s_fair_share_and_the_longest_begin(
+    run_spec: Callable[..., RunSpec], sizes: list[int], workers: int
+) -> None:
+    runs = [
+        run_spec(f"{group}-{at}", batch_size=4, steps=10 + group)
+        for group, size in enumerate(sizes)
+        for at in range(size)
+    ]
+    work = [sum(run.steps for run in one) for one in plan_passes(runs, workers=workers)]
+    longest = max(run.steps for run in runs)
+    assert max(work) <= sum(work) / workers + longest
+    assert work == sorted(work, reverse=True)
+    assert len(work) <= len(sizes) + workers
+
+
 def test_a_run_with_dropout_trains_alone(run_spec: Callable[..., RunSpec]) -> None:
     calm, noisy = run_spec("a"), run_spec("b")
     noisy = noisy.model_copy(update={"adapter": noisy.adapter.model_copy(update={"dropout": 0.1})})

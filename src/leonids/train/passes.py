@@ -32,22 +32,29 @@ def pass_key(spec: RunSpec) -> PassKey:
 
 
 def plan_passes(specs: Sequence[RunSpec], *, workers: int) -> tuple[tuple[RunSpec, ...], ...]:
-    """Group runs into passes: as few as the keys allow, but one for each worker where there are runs enough.
+    """Group runs into passes: as few as the keys allow, but none with more than a worker's fair share of the work.
 
     Within a key the dearer runs (loss on all tokens, high rank) are dealt out evenly. A pass comes after those that
-    train what it starts from; ``needs`` says which these are.
+    train what it starts from; ``needs`` says which these are. Of those that can begin together the longest comes first,
+    so that the short ones fill the time that is left.
     """
     groups: dict[PassKey, list[RunSpec]] = {}
     for spec in specs:
         groups.setdefault(pass_key(spec), []).append(spec)
-    passes: list[tuple[RunSpec, ...]] = []
     depths = {key: depth_of(group[0], specs) for key, group in groups.items()}
+    beside = {depth: sum(work_of(groups[key]) for key in groups if depths[key] == depth) for depth in depths.values()}
+    passes: list[tuple[RunSpec, ...]] = []
     for key, group in groups.items():
-        share = -(-workers // list(depths.values()).count(depths[key]))
+        share = -(-work_of(group) * workers // beside[depths[key]])
         ordered = sorted(group, key=lambda spec: (spec.loss_on == "answer", -spec.adapter.rank, spec.run))
         count = min(share, len(ordered))
         passes += [tuple(ordered[start::count]) for start in range(count)]
-    return tuple(sorted(passes, key=lambda one: depth_of(one[0], specs)))
+    return tuple(sorted(passes, key=lambda one: (depth_of(one[0], specs), -work_of(one))))
+
+
+def work_of(runs: Sequence[RunSpec]) -> int:
+    """Return how many examples ``runs`` train on, all together."""
+    return sum(run.steps * run.batch_size for run in runs)
 
 
 def needs(one: Sequence[RunSpec]) -> frozenset[str]:
