@@ -17,9 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+from leonids.claims.prediction import Hypothesis
 from leonids.ledger.runs import RunWriter
 from leonids.spec import RunSpec, find_study, load_study
 from leonids.study.conduct import register
@@ -86,10 +88,19 @@ def write_run(out: Path, run: RunSpec, ledger: object) -> None:
         writer.finish()
 
 
+def of_one_run(family: Hypothesis) -> Hypothesis:
+    """Return a hypothesis whose predictions speak of the run with seed 0 alone."""
+    claims = (replace(p, scope="run", measure=replace(p.measure, seed=0)) for p in family.predictions)
+    return replace(family, predictions=tuple(claims))
+
+
 def write_study(out: Path, *, steps: int, seeds: int) -> int:
     """Write the study's folder and return how many predictions it has."""
     path = find_study("consistent-universe")
-    study = load_study(path).model_copy(update={"seeds": tuple(range(seeds))})
+    study = load_study(path)
+    # One seed cannot speak for the recipe: its claims are about that run.
+    said = study.hypotheses if seeds > 1 else {name: of_one_run(family) for name, family in study.hypotheses.items()}
+    study = study.model_copy(update={"seeds": tuple(range(seeds)), "hypotheses": said})
     plan = make_plan(study, Choices(arms=ARMS, steps=steps), beside=path.parent)
     ledger = register(plan, out)
     for run in plan.runs:

@@ -60,7 +60,9 @@ class Pass:
             many = f"{len(self.runs)} adapters stacked" if self.runs[1:] else "one adapter"
             how = f"{many} on {first.base} ({self.backend})"
         after = f", after {first.start_from}" if first.start_from else ""
-        return f"{', '.join(self.names)}: {how}, one process, threads: {self.threads}{after}"
+        seeds = Counter(run.arm for run in self.runs)
+        names = (run.run if seeds[run.arm] == 1 else f"{run.arm} ({seeds[run.arm]} seeds)" for run in self.runs)
+        return f"{', '.join(dict.fromkeys(names))}: {how}, one process, threads: {self.threads}{after}"
 
 
 @final

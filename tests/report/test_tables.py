@@ -5,7 +5,9 @@ from rich.console import Console
 
 from leonids.records import Verdict
 from leonids.report.claimed import ICONS
-from leonids.report.tables import arm_rows, arms_table, print_verdicts, rows_of, verdict_lines, verdict_rows
+from leonids.report.explain import explain
+from leonids.report.findings import verdicts_of
+from leonids.report.tables import print_verdicts, rows_of, run_rows, verdict_lines
 from leonids.study.folder import StudyFolder
 
 HOSTILE = "P\x1b[31m[bold]1\r\n\u202e"
@@ -55,7 +57,7 @@ def test_names_cannot_command_the_terminal(terminal: bool, monkeypatch: pytest.M
 
 
 def test_rows_carry_the_unit_of_the_metric_where_the_prediction_is_known(whole: StudyFolder) -> None:
-    rows = {row.prediction: row for row in verdict_rows(whole)}
+    rows = {row.prediction: row for row in rows_of(verdicts_of(whole), predictions=whole.study.predictions)}
     assert list(rows) == ["P1", "P2", "P3", "P4"]
     assert "nats/token" in rows["P1"].found
     assert "%" in rows["P2"].found.split(" (")[0]
@@ -63,6 +65,6 @@ def test_rows_carry_the_unit_of_the_metric_where_the_prediction_is_known(whole: 
 
 
 def test_every_run_has_its_row(whole: StudyFolder) -> None:
-    assert [row[0] for row in arm_rows(whole)] == [run.run for run in whole.runs]
-    assert arms_table(whole).row_count == len(whole.runs)
-    assert all("-" not in row[4].split(" (")[0] for row in arm_rows(whole))
+    rows = run_rows([explain(whole, run.run) for run in whole.runs])
+    assert [row[0] for row in rows] == [run.run for run in whole.runs]
+    assert all("-" not in row[4].split(" (")[0] for row in rows)

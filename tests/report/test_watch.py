@@ -44,17 +44,16 @@ def test_it_ends_when_the_last_verdicts_are_written(
     watch(folder.out)
     said = capsys.readouterr()
     assert len(looks) == 2
-    assert "review at 30%" in said.err
+    assert "review at 30 %" in said.err
     assert "every run has reached its end" in said.out
 
 
 def test_an_interrupt_leaves_the_terminal_as_it_was(planted: Callable[..., StudyFolder]) -> None:
     folder = planted(progress=0.3)
-    code = f"from pathlib import Path; from leonids.report.watch import watch; watch(Path({str(folder.out)!r}))"
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-m", "leonids.cli", "watch", str(folder.out)],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -64,10 +63,10 @@ def test_an_interrupt_leaves_the_terminal_as_it_was(planted: Callable[..., Study
     os.close(theirs)
     seen = b""
     try:
-        seen = _until(ours, b"plain.s0")
+        seen = _until(ours, b"due then: P3")
         process.send_signal(signal.SIGINT)
         seen += _rest(ours)
-        process.wait(30)
+        assert process.wait(30) == 130
     finally:
         process.kill()
         process.wait()

@@ -12,7 +12,7 @@ from leonids.ledger.chain import Ledger
 from leonids.ledger.runs import RunWriter
 from leonids.spec import RunSpec
 from leonids.study.plan import Plan
-from leonids.study.progress import Progress, RunProgress, sealed_steps
+from leonids.study.progress import FIRST_BYTES, RECENT, Progress, RunProgress, sealed_steps
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def steps_file(out: Path, run: RunSpec) -> Path:
 
 
 def test_a_run_that_has_not_begun_has_no_figures(run: RunSpec, tmp_path: Path) -> None:
-    [found] = Progress([run], tmp_path).read()
+    [found] = Progress([run], tmp_path, head={}).read()
     assert (found.step, found.steps, found.loss_nats, found.match_frac) == (0, run.steps, None, None)
 
 
@@ -45,14 +45,15 @@ def test_however_the_file_grows_the_figures_are_those_of_its_whole_lines(
     out = tmp_path_factory.mktemp("grows")
     path = steps_file(out, run)
     text = '{"kind":"data_start"}\n' + "".join(step_line(n) for n in range(1, 9))
-    progress = Progress([run], out)
+    progress = Progress([run], out, head={run.arm: {"end": 0.5}})
     for size in sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5))):
         path.write_text(text[:size])
         [found] = progress.read()
         whole = max(0, text[:size].count("\n") - 1)
-        assert (found.step, found.wall_s, found.examples) == (whole, 0.5 * whole, 4 * whole)
+        assert found.step == whole
         if whole:
-            assert (found.loss_nats, found.excess_nats) == (2.0, 1.5)
+            assert (found.step_s, found.tokens_s) == (0.5, 8.0)
+            assert (found.loss_nats, found.floor_nats, found.head_nats, found.excess_nats) == (2.0, 0.5, 0.125, 1.375)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -65,7 +66,7 @@ def test_a_resume_that_cuts_a_stream_is_followed(
     # Lines of the new course are longer, so that what was read last is in the middle of one, if it is there at all.
     lines = [step_line(n) for n in range(1, before + 1)]
     path.write_text("".join(lines))
-    progress = Progress([run], out)
+    progress = Progress([run], out, head={run.arm: {"end": 0.5}})
     progress.read()
     anew = [step_line(n).replace('"kind"', '"lr":0.125,"kind"') for n in range(kept + 1, kept + 1 + more)]
     course = lines[:kept] + anew
@@ -77,7 +78,7 @@ def test_a_resume_that_cuts_a_stream_is_followed(
 
 def test_a_total_that_is_not_finite_is_shown_as_such(run: RunSpec, tmp_path: Path) -> None:
     steps_file(tmp_path, run).write_text(step_line(1).replace("6.0", '"NaN"'))
-    [found] = Progress([run], tmp_path).read()
+    [found] = Progress([run], tmp_path, head={}).read()
     assert found.loss_nats is not None
     assert found.loss_nats != found.loss_nats
 
@@ -102,3 +103,20 @@ def test_the_study_reports_its_last_match(plan: Plan, tmp_path: Path, train: Any
     last: tuple[RunProgress, ...] = notes.seen[-1]
     assert [one.step for one in last] == [8, 8]
     assert all(one.match_frac == 0.0 for one in last)
+
+
+@pytest.mark.parametrize("scope", ["answer", "all"])
+def test_speed_counts_the_tokens_in_the_loss_of_the_last_steps_alone(run: RunSpec, tmp_path: Path, scope: str) -> None:
+    def line(number: int, wall_s: float) -> str:
+        loss = {"copied": ["NaN", 3], "end": [2.0, 1], "prompt": [9.0, 20]}
+        return json.dumps({"kind": "step", "metrics": {"loss": loss}, "step": number, "wall_s": wall_s}) + "\n"
+
+    spaced = [line(n, 8.0) for n in range(1, 4001)] + [line(n, 0.25) for n in range(4001, 4001 + RECENT)]
+    text = "".join(spaced).replace(": ", ":").replace(", ", ",")
+    assert len(text) > FIRST_BYTES
+    steps_file(tmp_path, run).write_text(text)
+    spec = run.model_copy(update={"loss_on": scope})
+    [found] = Progress([spec], tmp_path, head={}).read()
+    assert (found.step, found.step_s) == (4000 + RECENT, 0.25)
+    assert found.tokens_s == (16.0 if scope == "answer" else 96.0)
+    assert found.head_nats is None

@@ -20,6 +20,7 @@ from leonids.cli import seeing
 # isort: on
 from leonids.cli.common import app, say
 from leonids.errors import LeonidsError, OutputError, missing_dependency
+from leonids.report.escape import MOST_LINE, visible
 
 __all__ = ["app", "claims", "data", "main", "seeing", "training"]
 
@@ -42,7 +43,7 @@ def about(
 
 
 def _fail(error: LeonidsError) -> NoReturn:
-    say(f"error: {error}")
+    say(f"error: {visible(str(error), most=MOST_LINE)}")
     sys.exit(error.exit_code)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from leonids.cli.common import Folder, Json, Out, Study, app, put, say, show
+from leonids.cli.common import Folder, Json, Out, Study, app, put, say, show, tell
 from leonids.errors import UsageError
 
 GATE = {"refuted": 10, "inconclusive": 11, "not_due": 12, "void": 13}
@@ -35,7 +35,7 @@ def register(study: Study, out: Out) -> None:
     plan = make_plan(load_study(path), Choices(), beside=path.parent)
     ledger = lock(plan, out)
     say("\n".join(power_lines(plan.study, plan.runs)))
-    typer.echo(f"{ledger.head().count} {ledger.head().sha256}")
+    tell(f"{ledger.head().count} {ledger.head().sha256}")
 
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the ledger.")]
@@ -51,7 +51,7 @@ def amend(
     from leonids.study.amend import amend as lock
 
     entry, name = lock(folder, prediction, reason=reason)
-    typer.echo(f"{entry.count} {entry.sha256} {name}")
+    tell(f"{entry.count} {entry.sha256} {name}")
 
 
 @app.command()
@@ -62,7 +62,7 @@ def withdraw(
     from leonids.study.amend import withdraw as take_back
 
     entry = take_back(folder, prediction, reason=reason)
-    typer.echo(f"{entry.count} {entry.sha256}")
+    tell(f"{entry.count} {entry.sha256}")
 
 
 @app.command()
@@ -125,7 +125,7 @@ def verify(
     report, problems = check(folder, rederive=rederive)
     show(asdict(report) | {"problems": problems}, report.lines(), as_json=as_json)
     if rederive and not report.problems and not as_json:
-        typer.echo("\n".join(f"BROKEN   {p}" for p in problems) or "checked  each verdict follows from the files")
+        tell("\n".join(f"BROKEN   {p}" for p in problems) or "checked  each verdict follows from the files")
     if problems:
         raise typer.Exit(3)
 
@@ -143,10 +143,10 @@ def anchor(
     from leonids.report.outside import anchor_lines, anchor_states
 
     if to is not None:
-        typer.echo("\n".join(anchor_lines(folder, to=to)))
+        tell("\n".join(anchor_lines(folder, to=to)))
         return
     lines, whole = anchor_states(folder, roots=roots)
-    typer.echo("\n".join(lines))
+    tell("\n".join(lines))
     if not whole:
         raise typer.Exit(3)
 
@@ -163,4 +163,4 @@ def export(
     """
     from leonids.report.outside import export_lines
 
-    typer.echo("\n".join(export_lines(folder, form=to, to=out)))
+    tell("\n".join(export_lines(folder, form=to, to=out)))

@@ -1,12 +1,13 @@
 """What the commands share: the application itself, options of several commands, and the two ways to speak."""
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from leonids.report.escape import for_terminal, json_text
 
 app = typer.Typer(
     name="leonids",
@@ -29,17 +30,25 @@ Folder = Annotated[Path, typer.Argument(help="A study's output folder.")]
 
 def say(text: str) -> None:
     """Print a message to stderr."""
-    typer.echo(text, err=True)
+    typer.echo(for_terminal(text), err=True)
+
+
+def tell(text: str) -> None:
+    """Print text to stdout."""
+    typer.echo(for_terminal(text))
 
 
 def put(value: Any) -> None:
     """Print JSON to stdout."""
-    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    typer.echo(json_text(value))
 
 
 def show(found: Any, lines: Iterable[str], *, as_json: bool) -> None:
     """Print what was found as JSON, or as lines."""
-    typer.echo(json.dumps(found, ensure_ascii=False, allow_nan=False) if as_json else "\n".join(lines))
+    if as_json:
+        put(found)
+    else:
+        tell("\n".join(lines))
 
 
 def quiet() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from leonids.cli.common import HELD_OUT, Json, UniverseName, app, quiet, say, show
+from leonids.cli.common import HELD_OUT, Json, UniverseName, app, quiet, say, show, tell
 from leonids.errors import UsageError
 
 bases_app = typer.Typer(help="List the bases that have a name, or fetch one.", rich_markup_mode=None)
@@ -78,7 +78,7 @@ def bases(context: typer.Context) -> None:
         from leonids.floor.base_files import BASES
 
         for row in BASES:
-            typer.echo(f"{row.name:14s} {row.parameters:>12,d} parameters  {row.licence:12s} {row.about}")
+            tell(f"{row.name:14s} {row.parameters:>12,d} parameters  {row.licence:12s} {row.about}")
 
 
 @bases_app.command(name="get")
@@ -90,4 +90,4 @@ def bases_get(name: Annotated[str, typer.Argument(help="The base to fetch.")]) -
 
     if name in [row.name for row in BASES]:
         say(f"looking for {name}; what is fetched is kept in the cache")
-    typer.echo(str(get_base(name)))
+    tell(str(get_base(name)))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from leonids.cli.common import Folder, Json, app, show
+from leonids.cli.common import Folder, Json, app, show, tell
 
 
 @app.command()
@@ -40,7 +40,7 @@ def report(
     """Write the observation document of a folder; words outside its markers stay as they are."""
     from leonids.report.document import write_report
 
-    typer.echo(str(write_report(folder, html=html)))
+    tell(str(write_report(folder, html=html)))
 
 
 @app.command()
@@ -68,4 +68,4 @@ def doctor() -> None:
     """Say what is installed and what is missing."""
     from leonids.report.doctor import report_lines
 
-    typer.echo("\n".join(report_lines()))
+    tell("\n".join(report_lines()))

@@ -347,7 +347,9 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: verify.py DIR, where DIR is the folder that holds ledger.jsonl\n")
         return 2
     report = verify(Path(arguments[0]))
-    sys.stdout.write("".join(f"{line}\n" for line in report.lines()))
+    text = "".join(f"{line}\n" for line in report.lines())
+    # Names come from files: a terminal must not obey them.
+    sys.stdout.write("".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text))
     return 0 if report.ok else 3
 
 

@@ -5,12 +5,10 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
 from leonids.launch import cores
 from leonids.ledger.lines import LEDGER
 from leonids.report.document import write_report
+from leonids.report.escape import for_terminal
 from leonids.report.explain import explain, lines
 from leonids.report.live import Terminal
 from leonids.report.sampling import run_warnings
@@ -32,7 +30,7 @@ def run_study(reference: str, *, out: Path | None, resume: bool, choices: Choice
     path = find_study(reference)
     study = load_study(path)
     plan = make_plan(study, choices or Choices(), beside=path.parent)
-    sys.stderr.writelines(f"{warning}\n" for warning in run_warnings(plan.runs))
+    sys.stderr.writelines(f"{for_terminal(warning)}\n" for warning in run_warnings(plan.runs))
     folder = out or Path("runs") / study.study
     try:
         with Terminal() as terminal:
@@ -51,7 +49,7 @@ def run_study(reference: str, *, out: Path | None, resume: bool, choices: Choice
 
 def train_run(path: Path, *, out: Path, resume: bool) -> None:
     """Train the run of a file and print the adapter's folder to stdout. Raises ``LeonidsError``."""
-    sys.stderr.writelines(f"{warning}\n" for warning in run_warnings([load_run(path)]))
+    sys.stderr.writelines(f"{for_terminal(warning)}\n" for warning in run_warnings([load_run(path)]))
     try:
         with Terminal() as terminal:
             adapter = train_single(path, out=out, resume=resume, moved=terminal.moved)
@@ -67,12 +65,12 @@ def say_stopped(out: Path) -> None:
         text = f"stopped; what was trained is kept in {out}: the same command with --resume goes on with it"
     else:
         text = "stopped; nothing was written"
-    Console(stderr=True, highlight=False).print(Text(text), soft_wrap=True)
+    sys.stderr.write(for_terminal(text) + "\n")
 
 
 def print_line(text: str) -> None:
-    """Print one line of text to stdout."""
-    sys.stdout.write(text + "\n")
+    """Print text to stdout."""
+    sys.stdout.write(for_terminal(text) + "\n")
 
 
 def peak_kib(who: int) -> float:

@@ -4,11 +4,16 @@ A terminal obeys control characters, a reader is misled by bidirectional ones, a
 punctuation; after ``visible`` and ``markdown`` each of them is shown instead.
 """
 
+import json
 import re
 import unicodedata
+from typing import Any
 
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Unicode categories that are not seen, or change how their surroundings are seen."""
+
+MOST_LINE = 2000
+"""Characters of a line in a terminal; what is longer is cut, and says so."""
 
 MARKS = re.compile(r"([\\`*_\[\]|~$#])")
 
@@ -21,7 +26,7 @@ def visible(text: str, *, most: int | None = None) -> str:
     >>> print(visible("a\x1b[31m\u202eb"))
     a\x1b[31m\u202eb
     """
-    shown = "".join(_escaped(char) if unicodedata.category(char) in UNSEEN else char for char in " ".join(text.split()))
+    shown = _seen(" ".join(text.split()))
     return shown if most is None or len(shown) <= most else shown[: most - 1] + "…"
 
 
@@ -32,9 +37,32 @@ def visible_lines(text: str) -> str:
     # a
     \u202e  b
     """
+    return _seen(text.replace("\r\n", "\n"), but="\t\n")
+
+
+def for_terminal(text: str) -> str:
+    """Return ``text`` as ``visible_lines`` does, each line cut after ``MOST_LINE`` characters."""
+    lines = visible_lines(text).split("\n")
+    return "\n".join(line if len(line) <= MOST_LINE else line[: MOST_LINE - 1] + "…" for line in lines)
+
+
+def json_text(value: Any) -> str:
+    r"""Return ``value`` as JSON on one line: the same value to a program, and nothing that a terminal obeys.
+
+    >>> print(json_text(["é", "\x9b", "\u202e"]))
+    ["é", "\u009b", "\u202e"]
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if text.isprintable():
+        return text
+    return "".join(json.dumps(char)[1:-1] if unicodedata.category(char) in UNSEEN else char for char in text)
+
+
+def _seen(text: str, *, but: str = "") -> str:
+    if text.isprintable():
+        return text
     return "".join(
-        _escaped(char) if char not in "\t\n" and unicodedata.category(char) in UNSEEN else char
-        for char in text.replace("\r\n", "\n")
+        _escaped(char) if char not in but and unicodedata.category(char) in UNSEEN else char for char in text
     )
 
 

@@ -10,7 +10,7 @@ from leonids.claims.status import Answer, Status, answer_question, statuses
 from leonids.records import Verdict
 from leonids.report.claimed import verdict_of
 from leonids.report.explain import Explanation, explain
-from leonids.spec import RunSpec
+from leonids.spec import RunSpec, StudySpec
 from leonids.study.folder import StudyFolder
 
 
@@ -81,13 +81,19 @@ def review_step(run: RunSpec, progress: float) -> int:
     return max(1, step_at(progress, planned_steps=run.steps)) if progress > 0 else 0
 
 
+def due_by_review(study: StudySpec) -> tuple[tuple[float, tuple[Prediction, ...]], ...]:
+    """Return each review's progress with the predictions that fall due there: since the review before it."""
+    befores = (0.0, *study.reviews)
+    return tuple(
+        (progress, tuple(p for p in study.predictions if before < p.measure.due <= progress))
+        for before, progress in zip(befores, study.reviews, strict=False)
+    )
+
+
 def _checkpoints(folder: StudyFolder) -> tuple[Checkpoint, ...]:
-    before = 0.0
-    found = []
-    base = (0.0,) if any(0 in run.reviews for run in folder.runs) else ()
-    for progress in (*base, *folder.study.reviews):
-        due = tuple(p for p in folder.study.predictions if before < p.measure.due <= progress)
-        rows = tuple(explain(folder, run.run, step=review_step(run, progress)) for run in folder.runs)
-        found.append(Checkpoint(progress, rows, due))
-        before = progress
-    return tuple(found)
+    base: tuple[tuple[float, tuple[Prediction, ...]], ...] = ((0.0, ()),)
+    dues = (base if any(0 in run.reviews for run in folder.runs) else ()) + due_by_review(folder.study)
+    return tuple(
+        Checkpoint(at, tuple(explain(folder, run.run, step=review_step(run, at)) for run in folder.runs), due)
+        for at, due in dues
+    )

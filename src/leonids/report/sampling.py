@@ -1,6 +1,5 @@
 """Examples as JSONL: what `leonids sample` writes."""
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from leonids.errors import OutputError
 from leonids.floor.entropy import Repeats, answer_nats, prompt_nats, repeats
 from leonids.floor.tokens import TokenFloor
 from leonids.records import ROLES, Example
+from leonids.report.escape import for_terminal, json_text
 from leonids.spec import RunSpec, load_universe
 from leonids.study.floors import tokenizer_of
 from leonids.universe.universe import Universe
@@ -81,7 +81,7 @@ def run_warnings(runs: Sequence[RunSpec]) -> tuple[str, ...]:
 def _lines(made: Universe, *, n: int, split: str, seed: int, tokenizer: str | None) -> Iterator[str]:
     floor = None if tokenizer is None else TokenFloor(made, tokenizer_of(tokenizer))
     for index in range(n):
-        yield json.dumps(example_json(made.example(split, seed, index), floor), ensure_ascii=False) + "\n"
+        yield json_text(example_json(made.example(split, seed, index), floor)) + "\n"
 
 
 def write_examples(universe: str, *, n: int, split: str, seed: int, tokenizer: str | None, out: Path | None) -> None:
@@ -97,7 +97,7 @@ def write_examples(universe: str, *, n: int, split: str, seed: int, tokenizer: s
     else:
         _write_whole(out, lines)
     warning = repeat_warning(found, n, where=f"universe {made.spec.universe}")
-    sys.stderr.writelines(f"{said}\n" for said in (forecast_line(found, n), warning) if said)
+    sys.stderr.writelines(f"{for_terminal(said)}\n" for said in (forecast_line(found, n), warning) if said)
 
 
 def _write_whole(out: Path, lines: Iterator[str]) -> None:

@@ -16,10 +16,8 @@ from leonids.claims.prediction import Prediction
 from leonids.records import Verdict, Word
 from leonids.report.claimed import COLOURS, found, word_of
 from leonids.report.escape import visible
-from leonids.report.explain import Explanation, explain
-from leonids.report.findings import verdicts_of
+from leonids.report.explain import Explanation
 from leonids.report.numbers import Missing, ends
-from leonids.study.folder import StudyFolder
 
 SCOPES = {"run": "this run", "seeds": "seeds"}
 
@@ -45,11 +43,6 @@ def rows_of(verdicts: Sequence[Verdict], *, predictions: Sequence[Prediction] = 
     """Return verdicts as rows; ``predictions`` give the numbers their units."""
     known = {prediction.id: prediction for prediction in predictions}
     return tuple(_row(verdict, known.get(verdict.prediction)) for verdict in verdicts)
-
-
-def verdict_rows(folder: StudyFolder) -> tuple[VerdictRow, ...]:
-    """Return the last verdict of each prediction in a folder's ledger as rows."""
-    return rows_of(verdicts_of(folder), predictions=folder.study.predictions)
 
 
 def _row(verdict: Verdict, prediction: Prediction | None) -> VerdictRow:
@@ -99,21 +92,6 @@ def print_verdicts(
         return
     for line in verdict_lines(verdicts, predictions=predictions):
         shown.print(Text(line), soft_wrap=True)
-
-
-def arms_table(folder: StudyFolder) -> Table:
-    """Return one row a run for Rich: loss over the trained tokens, excess of the answer, match, phase."""
-    table = Table(pad_edge=False, box=None)
-    for name in ("run", "step", "loss", "answer excess", "match", "phase"):
-        table.add_column(name, justify="left" if name in ("run", "phase") else "right")
-    for cells in arm_rows(folder):
-        table.add_row(*(Text(cell) for cell in cells))
-    return table
-
-
-def arm_rows(folder: StudyFolder) -> tuple[tuple[str, ...], ...]:
-    """Return one row of texts a run, as its last review says."""
-    return run_rows([explain(folder, run.run) for run in folder.runs])
 
 
 def run_rows(explanations: Sequence[Explanation]) -> tuple[tuple[str, ...], ...]:

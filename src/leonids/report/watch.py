@@ -23,9 +23,9 @@ def watch(out: Path) -> None:
     ``UsageError`` where there is no study, ``IntegrityError`` for a ledger that was changed.
     """
     folder = StudyFolder.open(out)
-    progress = Progress(folder.runs, out)
+    progress = Progress(folder.runs, out, head=folder.head)
     seen = (out / LEDGER).stat().st_size
-    with Terminal() as terminal:
+    with Terminal(folder.study) as terminal:
         while True:
             terminal.moved(progress.read())
             size = (out / LEDGER).stat().st_size

@@ -163,7 +163,7 @@ class Conductor:
         self._out = out
         self._ledger = ledger
         self._watch = watch
-        self._progress = Progress(plan.runs, out)
+        self._progress = Progress(plan.runs, out, head=StudyFolder.open(out).head)
 
     def tick(self) -> None:
         """Show what the runs have written since the last call; judge each review that they have sealed, once."""

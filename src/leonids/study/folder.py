@@ -186,9 +186,14 @@ class StudyFolder:
         """Return a planned run's streams."""
         return self._streams[run]
 
+    @cached_property
+    def head(self) -> Mapping[str, Mapping[str, float]]:
+        """The head's floor by arm and role in nats per token, of the arms where it is known."""
+        return {arm: floor["head"]["nats"] for arm, floor in self.floors.items() if not floor["head"].get("reason")}
+
     def head_nats(self, arm: str, role: str) -> float:
         """Return the head's floor of a role's tokens in nats per token; 0 for prompt tokens, where it is not known."""
-        return float(self.floors.get(arm, {}).get("head", {}).get("nats", {}).get(role, 0.0))
+        return float(self.head.get(arm, {}).get(role, 0.0))
 
     # --- what the judge asks (claims.evidence.Evidence) ---
 

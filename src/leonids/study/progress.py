@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -17,20 +18,29 @@ from leonids.study.streams import REVIEWS, STEPS
 @final
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """One run now. Figures are of its last step, and absent before the first one.
+    """One run now: means over the answer tokens of its last step's batch, nats/token, absent before the first one.
 
-    ``excess_nats`` is loss minus data floor per answer token; ``match_frac`` is the last review's.
+    ``head_nats`` is also absent where it is not known, and then inside the excess. ``step_s`` and ``tokens_s``
+    (seconds a step, tokens in the loss a second) are of the last ``RECENT`` steps; ``match_frac`` is the last review's.
     """
 
     run: str
     arm: str
     step: int
     steps: int
-    wall_s: float
-    examples: int
+    step_s: float | None
+    tokens_s: float | None
     loss_nats: float | None
-    excess_nats: float | None
+    floor_nats: float | None
+    head_nats: float | None
     match_frac: float | None
+
+    @property
+    def excess_nats(self) -> float | None:
+        """Loss minus data floor minus head floor, nats/token."""
+        if self.loss_nats is None or self.floor_nats is None:
+            return None
+        return self.loss_nats - self.floor_nats - (self.head_nats or 0.0)
 
 
 def sealed_steps(entries: Sequence[Entry], run: str) -> int:
@@ -47,81 +57,100 @@ def sealed_steps(entries: Sequence[Entry], run: str) -> int:
 @final
 @dataclass(slots=True)
 class _Tail:
-    """The lines that a growing file has gained since the last look; a line being written is left for later."""
+    """The lines that a growing file has gained since the last look; a line being written is left for later.
+
+    The first look goes no further back than ``first_bytes``, where that is not 0.
+    """
 
     path: Path
+    first_bytes: int = 0
     offset: int = 0
 
     def lines(self) -> tuple[bool, list[bytes]]:
-        """Return whether the file is read from its beginning, and its new lines."""
+        """Return whether the file is read anew, and its new lines."""
         if not self.path.is_file():
+            self.offset = 0
             return True, []
         with self.path.open("rb") as handle:
-            handle.seek(max(0, self.offset - 1))
-            data = handle.read()
             # A resumed run cuts its stream back to a checkpoint: what was read last need not be there any more.
-            if self.offset and data[:1] != b"\n":
-                self.offset = 0
-                handle.seek(0)
-                data = handle.read()
-        anew = self.offset == 0
-        new = data if anew else data[1:]
+            handle.seek(max(0, self.offset - 1))
+            anew = self.offset == 0 or handle.read(1) != b"\n"
+            if anew:
+                end = handle.seek(0, 2)
+                self.offset = handle.seek(max(0, end - self.first_bytes) if self.first_bytes else 0)
+                self.offset += len(handle.readline()) if self.offset else 0
+            new = handle.read()
         whole = new[: new.rfind(b"\n") + 1]
         self.offset += len(whole)
         return anew, whole.splitlines()
 
 
-# Lines are canonical JSON. A long run has tens of thousands, of which the last alone is needed whole.
+RECENT = 50
+FIRST_BYTES = 1 << 18
+"""How far back a first look at a training stream goes: ``RECENT`` lines and more."""
+
+# Lines are canonical JSON, of which the last alone is needed whole.
 STEP_LINE, REVIEW_LINE = b'"kind":"step"', b'"kind":"review"'
-WALL, EXAMPLES = (re.compile(rf'"{name}":([-+.\deE]+)[,}}]'.encode()) for name in ("wall_s", "examples"))
+WALL = re.compile(rb'"wall_s":([-+.\deE]+)[,}]')
+LOSS, CELL = re.compile(rb'"loss":\{([^}]*)\}'), re.compile(rb'"(\w+)":\[[^,]*,(\d+)\]')
 
 
-def _sum(pattern: re.Pattern[bytes], lines: Sequence[bytes]) -> float:
-    return sum(float(found[1]) for line in lines if (found := pattern.search(line)))
+def _took(line: bytes, cells: frozenset[bytes]) -> tuple[float, int]:
+    """Return a step's seconds, and its tokens in the loss."""
+    wall, loss = WALL.search(line), LOSS.search(line)
+    counted = CELL.findall(loss[1]) if loss else ()
+    return float(wall[1]) if wall else 0.0, sum(int(count) for cell, count in counted if cell in cells)
 
 
 @final
 @dataclass(slots=True)
 class _Run:
     spec: RunSpec
+    head: Mapping[str, float] | None
     steps: _Tail
     reviews: _Tail
     last: dict[str, Any] = field(default_factory=dict)
-    wall_s: float = 0.0
-    examples: int = 0
+    took: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
     match: float | None = None
 
     def read(self) -> RunProgress:
         anew, lines = self.steps.lines()
         if anew:
-            self.last, self.wall_s, self.examples = {}, 0.0, 0
+            self.last = {}
+            self.took.clear()
         steps = [line for line in lines if STEP_LINE in line]
         if steps:
             self.last = json.loads(steps[-1])
-            self.wall_s += _sum(WALL, steps)
-            self.examples += int(_sum(EXAMPLES, steps))
+            cells = frozenset(cell.encode() for cell in CELLS[self.spec.loss_on])
+            self.took.extend(_took(line, cells) for line in steps[-RECENT:])
         reviews = (json.loads(text) for text in self.reviews.lines()[1] if REVIEW_LINE in text)
         for line in reviews:
             if line["split"] == "validation":
                 total, count = line["metrics"].get("match", {}).get("example", (0.0, 0))
                 self.match = total / count if count else None
         metrics = self.last.get("metrics", {})
-        loss, floor = _answer_mean(metrics, "loss"), _answer_mean(metrics, "floor")
+        seconds, tokens = (sum(column) for column in zip((0.0, 0), *self.took, strict=True))
         return RunProgress(
             run=self.spec.run,
             arm=self.spec.arm,
             step=int(self.last.get("step", 0)),
             steps=self.spec.steps,
-            wall_s=self.wall_s,
-            examples=self.examples,
-            loss_nats=loss,
-            excess_nats=None if loss is None or floor is None else loss - floor,
+            step_s=seconds / len(self.took) if self.took else None,
+            tokens_s=tokens / seconds if seconds else None,
+            loss_nats=_answer_mean(metrics.get("loss", {})),
+            floor_nats=_answer_mean(metrics.get("floor", {})),
+            head_nats=None if self.head is None else _answer_mean(_priced(metrics.get("loss", {}), self.head)),
             match_frac=self.match,
         )
 
 
-def _answer_mean(metrics: dict[str, Any], metric: str) -> float | None:
-    pairs = [metrics[metric][role] for role in CELLS["answer"] if role in metrics.get(metric, {})]
+def _priced(cells: Mapping[str, Sequence[Any]], nats: Mapping[str, float]) -> dict[str, tuple[float, int]]:
+    """Return totals and counts of so many nats a token, by role, over the tokens of ``cells``."""
+    return {role: (nats.get(role, 0.0) * count, count) for role, (_, count) in cells.items()}
+
+
+def _answer_mean(cells: Mapping[str, Sequence[Any]]) -> float | None:
+    pairs = [cells[role] for role in CELLS["answer"] if role in cells]
     count = sum(pair[1] for pair in pairs)
     # A total that is not finite is a text in the stream: NaN, Infinity.
     return sum(float(pair[0]) for pair in pairs) / count if count else None
@@ -129,10 +158,13 @@ def _answer_mean(metrics: dict[str, Any], metric: str) -> float | None:
 
 @final
 class Progress:
-    """All runs of a plan, read together."""
+    """All runs of a plan, read together. ``head`` is the head's floor by arm and role, nats/token, where known."""
 
-    def __init__(self, runs: Sequence[RunSpec], out: Path) -> None:
-        self._runs = [_Run(run, _Tail(out / run.run / STEPS), _Tail(out / run.run / REVIEWS)) for run in runs]
+    def __init__(self, runs: Sequence[RunSpec], out: Path, *, head: Mapping[str, Mapping[str, float]]) -> None:
+        self._runs = [
+            _Run(run, head.get(run.arm), _Tail(out / run.run / STEPS, FIRST_BYTES), _Tail(out / run.run / REVIEWS))
+            for run in runs
+        ]
 
     def read(self) -> tuple[RunProgress, ...]:
         """Return where every run stands now."""

@@ -35,7 +35,7 @@ def train_single(
     ledger = Ledger.open(out)
     if not begun:
         ledger.append("note", {"about": RUN, "run": run.model_dump(mode="json")})
-    progress = Progress([run], out)
+    progress = Progress([run], out, head={})
     launch([run], out=out, resume=resume, tick=lambda: moved(progress.read()))
     return out / run.run / ("model" if run.adapter.method == "full" else "adapter")
 

@@ -64,7 +64,7 @@ class Shelf:
         self.series = Series(out, runs)
         self.trouble = ""
         self._streams = [out / run.run for run in runs]
-        self._progress = Progress(runs, out)
+        self._progress = Progress(runs, out, head=self._claims[1].folder.head)
         self._last: tuple[str, tuple[RunProgress, ...]] = ("", ())
         self._whole: Whole | None = None
         self._kept: dict[tuple[object, ...], object] = {}
