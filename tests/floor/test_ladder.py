@@ -17,7 +17,8 @@ from leonids.universe.universe import Universe
 
 @pytest.mark.parametrize("name", shipped_universes())
 def test_who_knows_more_pays_less_and_who_knows_all_pays_the_floor(name: str) -> None:
-    rungs = ladder(Universe(load_universe(name)), n=1500)
+    universe = Universe(load_universe(name))
+    rungs = ladder(universe, [universe.example("train", 0, index) for index in range(1500)])
     nats = [rung.nats for rung in rungs]
     assert nats == sorted(nats, reverse=True)
     assert [rung.knows for rung in rungs] == ["the format", "the type of question", "the pipeline", "everything"]
@@ -41,7 +42,7 @@ def test_the_rungs_of_a_universe_that_is_written_down_are_its_conditional_entrop
         sum(sum(row.values()) * entropy_of(v / sum(row.values()) for v in row.values()) for row in table.values())
         for table in by
     ]
-    found = [rung.nats for rung in ladder(universe, n=6000)]
+    found = [rung.nats for rung in ladder(universe, [universe.example("train", 0, i) for i in range(6000)])]
     # Training is four fifths of the meanings: a tiny universe's shares move by a few percent.
     assert found == pytest.approx([*exact, 0.0], abs=0.06)
 

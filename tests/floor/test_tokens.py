@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from leonids.errors import FloorError
 from leonids.floor.entropy import answer_nats, entropy_of, enumerated, prompt_nats, surprisal_nats
 from leonids.floor.oracle import match_bounds, survey
-from leonids.floor.tokens import FastTokenizer, OptionTable, TokenFloor
-from leonids.records import ROLES
+from leonids.floor.tokens import FastTokenizer, OptionTable, TokenFloor, equal_token_share, renaming_of_equal_tokens
+from leonids.records import ROLES, Example
 from leonids.spec import load_universe, shipped_universes
 from leonids.study.floors import tokenizer_of
 from leonids.universe.blueprint import Disorder, FormatShare, Layout, UniverseSpec
@@ -51,6 +51,10 @@ class Pairs:
 
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(chr(token & 127) + (chr(token >> 7) if token >> 7 else "") for token in ids)
+
+
+def drawn(universe: Universe, n: int) -> list[Example]:
+    return [universe.example("train", 0, index) for index in range(n)]
 
 
 def brute_force(universe: Universe, tokenizer: object) -> dict[tuple[int, ...], float]:
@@ -97,7 +101,7 @@ def test_a_universe_written_down_has_probability_one_and_its_entropy_is_the_mean
     again = sum(share * -math.log(share) for share in list(texts.values())[::97])
     assert surprisal == pytest.approx(again, abs=1e-9)
     entropy = entropy_of(texts.values())
-    report = survey(universe, TokenFloor(universe, NANO), tokens="all", tokenizer="nano", n=4000)
+    report = survey(universe, TokenFloor(universe, NANO), drawn(universe, 4000), tokens="all", tokenizer="nano")
     # Splits are bins of a hash, so the training stream's mean is that of four fifths of the meanings: 5 sigma
     # of sampling and as much again for the bins.
     assert report.nats_per_example.mean == pytest.approx(entropy, abs=10 * report.nats_per_example.standard_error)
@@ -134,7 +138,7 @@ def test_the_border_between_prompt_and_answer_is_where_the_loss_begins(name: str
 
 def test_the_floor_of_a_consistent_answer_is_zero_and_of_formats_the_entropy_of_their_shares() -> None:
     reports = {
-        name: survey(UNIVERSES[name], FLOORS[name], tokens="answer", tokenizer="nano", n=300)
+        name: survey(UNIVERSES[name], FLOORS[name], drawn(UNIVERSES[name], 300), tokens="answer", tokenizer="nano")
         for name in ("consistent", "formats")
     }
     assert reports["consistent"].nats_per_example.mean == 0.0
@@ -154,7 +158,8 @@ def chance_that_meanings_differ() -> float:
 
 
 def test_the_floor_of_conflict_is_its_closed_form() -> None:
-    report = survey(UNIVERSES["conflict"], FLOORS["conflict"], tokens="answer", tokenizer="nano", n=20_000)
+    examples = drawn(UNIVERSES["conflict"], 20_000)
+    report = survey(UNIVERSES["conflict"], FLOORS["conflict"], examples, tokens="answer", tokenizer="nano")
     differ = chance_that_meanings_differ()
     assert report.nats_per_example.mean == pytest.approx(
         differ * entropy_of((0.2, 0.8)), abs=4 * report.nats_per_example.standard_error
@@ -231,3 +236,11 @@ def test_the_bounds_between_loss_and_match_hold_for_every_predictor(golds: list[
     sampled, greedy = match_bounds(loss)
     assert sum(golds) / len(golds) >= sampled - 1e-12
     assert sum(p > 0.5 for p in golds) / len(golds) >= greedy - 1e-12
+
+
+def test_words_of_as_many_tokens_can_be_had_for_every_renamed_one_and_written_into_the_universe() -> None:
+    universe = UNIVERSES["consistent"]
+    words, share = renaming_of_equal_tokens(universe, NANO)
+    assert share == 1.0 > equal_token_share(universe, NANO)
+    written = replace(universe.spec, transfer=replace(universe.spec.transfer, renamed=words))
+    assert equal_token_share(Universe(written), NANO) == 1.0

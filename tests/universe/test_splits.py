@@ -121,6 +121,30 @@ def test_words_are_renamed_by_the_most_alike_that_are_left(names: list[str]) -> 
         left.remove(other)
 
 
+@settings(max_examples=20)
+@given(st.lists(st.sampled_from(shipped_names()), min_size=1, max_size=40, unique=True))
+def test_words_of_as_many_tokens_come_before_words_of_like_spelling(names: list[str]) -> None:
+    def tokens(word: str) -> int:
+        return 1 + word.count("e")
+
+    others = names_like(names, shipped_names(), tokens=tokens)
+    left = set(shipped_names()) - set(names)
+    for name, other in zip(names, others, strict=True):
+        assert abs(tokens(other) - tokens(name)) == min(abs(tokens(word) - tokens(name)) for word in left)
+        left.remove(other)
+
+
+def test_words_that_the_universe_names_are_those_of_the_renamed_split() -> None:
+    spec = UNIVERSES["consistent"].spec
+    words = shipped_names()[100:160]
+    named = Universe(replace(spec, transfer=replace(spec.transfer, renamed=words)))
+    assert named.names("transfer:renamed") == words
+    assert named.names() == UNIVERSES["consistent"].names()
+    for wrong in (words[1:], (named.names()[0], *words[1:])):
+        with pytest.raises(SpecError, match=r"one for each"):
+            Universe(replace(spec, transfer=replace(spec.transfer, renamed=wrong))).names("transfer:renamed")
+
+
 def test_nearly_all_words_of_a_shipped_universe_have_a_twin() -> None:
     universe = UNIVERSES["consistent"]
     pairs = list(zip(universe.names(), universe.names("transfer:renamed"), strict=True))

@@ -14,7 +14,7 @@ from leonids.universe.prompts import Prompts
 from leonids.universe.splits import share_of
 from leonids.universe.universe import Universe
 
-TWIN_DRAWS = 4000
+TWIN_DRAWS = 1000
 
 
 @final

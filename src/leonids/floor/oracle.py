@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -42,6 +42,8 @@ def ceiling(example: Example) -> float:
 
 def meaning_ceiling(universe: Universe, example: Example) -> float:
     """Return the greatest P(answer value | prompt), formats of the same value added up."""
+    if len(example.answers) == 1:
+        return 1.0
     shares: dict[bytes, float] = {}
     for text, share in example.answers.items():
         value = canonical_json(universe.parse_answer(text))
@@ -50,15 +52,14 @@ def meaning_ceiling(universe: Universe, example: Example) -> float:
 
 
 def survey(
-    universe: Universe, floor: TokenFloor, *, tokens: str, tokenizer: str, n: int = 2000, seed: int = 0
+    universe: Universe, floor: TokenFloor, examples: Sequence[Example], *, tokens: str, tokenizer: str
 ) -> FloorReport:
-    """Return the floors of a universe over ``n`` examples of its training stream.
+    """Return the floors of a universe over ``examples`` of its training stream.
 
     Raises ``UsageError`` for a token set other than ``all`` and ``answer``.
     """
     if tokens not in ("all", "answer"):
         raise UsageError(f"no floor of tokens {tokens!r}", rule="tokens are all or answer")
-    examples = [universe.example("train", seed, index) for index in range(n)]
     prompts = [prompt_nats(example) for example in examples]
     answers = [entropy_of(example.answers.values()) for example in examples]
     chosen = answers if tokens == "answer" else [p + a for p, a in zip(prompts, answers, strict=True)]
@@ -138,10 +139,12 @@ def conditional_entropy(pairs: Iterable[tuple[str, str]]) -> tuple[float, float]
     return plain + correction, correction
 
 
-def ladder(universe: Universe, *, n: int = 20_000, seed: int = 0) -> tuple[Rung, ...]:
-    """Return the plateaus to expect: the answer's floor for learners that know more and more of the question."""
-    names = frozenset(universe.things.names)
-    examples = [universe.example("train", seed, index) for index in range(n)]
+def ladder(universe: Universe, examples: Sequence[Example]) -> tuple[Rung, ...]:
+    """Return the plateaus to expect: the answer's floor for learners that know more and more of the question.
+
+    ``examples`` are of the training stream; the more, the smaller what corrects the estimates.
+    """
+    n, names = len(examples), frozenset(universe.things.names)
     shapes = [_shape(example, names) for example in examples]
     free = math.fsum(math.log(len(names) - i) for _, count in shapes for i in range(count)) / n
     contexts = (

@@ -10,17 +10,18 @@ An answer is one choice among the oracle's texts, each with its end token, so no
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Protocol, TypeAlias, final
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from leonids.errors import FloorError
 from leonids.records import ROLES, Emission, Example, Role
+from leonids.universe.catalog import shipped_names
 from leonids.universe.chance import Site
-from leonids.universe.splits import TRANSFER
+from leonids.universe.splits import TRANSFER, names_like
 from leonids.universe.universe import Universe
 
 PROMPT, STRUCTURE, COPIED, DECIDED, END = range(len(ROLES))
@@ -158,9 +159,27 @@ def equal_token_share(universe: Universe, tokenizer: Tokenizer) -> float:
 
     Raises ``SpecError`` where the universe has no such split.
     """
-    written = [[universe.spec.layout.name.replace("{}", name) for name in universe.names(split)] for split in RENAMING]
-    counts = [(len(tokenizer.encode(a)[0]), len(tokenizer.encode(b)[0])) for a, b in zip(*written, strict=True)]
-    return sum(a == b for a, b in counts) / len(counts)
+    names, words = (universe.names(split) for split in RENAMING)
+    return _equal_share(names, words, _tokens_of(universe, tokenizer))
+
+
+def renaming_of_equal_tokens(universe: Universe, tokenizer: Tokenizer) -> tuple[tuple[str, ...], float]:
+    """Return the shipped words that come nearest to the universe's names in tokens, then in spelling.
+
+    With them the share of names that they equal in tokens. Raises ``SpecError`` where there are too few words.
+    """
+    tokens = _tokens_of(universe, tokenizer)
+    words = names_like(universe.names(), shipped_names(), tokens=tokens)
+    return words, _equal_share(universe.names(), words, tokens)
+
+
+def _tokens_of(universe: Universe, tokenizer: Tokenizer) -> Callable[[str], int]:
+    """Return how many tokens a name has as the universe writes it."""
+    return cache(lambda name: len(tokenizer.encode(universe.spec.layout.name.replace("{}", name))[0]))
+
+
+def _equal_share(names: Sequence[str], words: Sequence[str], tokens: Callable[[str], int]) -> float:
+    return sum(tokens(a) == tokens(b) for a, b in zip(names, words, strict=True)) / len(names)
 
 
 @final

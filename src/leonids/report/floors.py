@@ -6,7 +6,7 @@ from typing import Any
 
 from leonids.floor.entropy import repeats
 from leonids.floor.oracle import ladder, survey
-from leonids.floor.tokens import RENAMING, TokenFloor, equal_token_share
+from leonids.floor.tokens import RENAMING, TokenFloor, equal_token_share, renaming_of_equal_tokens
 from leonids.report.sampling import WARNED_SHARE, forecast_line
 from leonids.spec import load_universe
 from leonids.study.conduct import plain
@@ -30,7 +30,8 @@ def floor_of(reference: str, *, tokenizer: str, base: str | None, tokens: str) -
     """
     universe = Universe(load_universe(reference))
     floor = TokenFloor(universe, tokenizer_of(tokenizer))
-    report = survey(universe, floor, tokens=tokens, tokenizer=tokenizer, n=EXAMPLES)
+    examples = [universe.example("train", 0, index) for index in range(EXAMPLES)]
+    report = survey(universe, floor, examples, tokens=tokens, tokenizer=tokenizer)
     found: dict[str, Any] = {
         "universe": universe.spec.universe,
         "digest": universe.digest,
@@ -45,13 +46,13 @@ def floor_of(reference: str, *, tokenizer: str, base: str | None, tokens: str) -
         "ceiling": report.ceiling.mean,
         "meaning_ceiling": report.meaning_ceiling.mean,
         "examples": report.nats_per_example.n,
-        "ladder": [asdict(rung) for rung in ladder(universe, n=EXAMPLES)],
+        "ladder": [asdict(rung) for rung in ladder(universe, examples)],
         "knowledge_nats": universe.knowledge_nats,
         "transfer": [asdict(distance(universe, split)) for split in universe.transfer_splits()],
     }
     found["repeats"] = [_repeats_of(universe, split) for split in (*SPLITS, *universe.transfer_splits())]
     if RENAMING[1] in universe.transfer_splits():
-        found["renamed_equal_tokens_frac"] = equal_token_share(universe, tokenizer_of(tokenizer))
+        found |= _renaming_of(universe, tokenizer)
     if base is not None:
         found["head"] = plain(asdict(head_report(universe, floor, base)))
     return found
@@ -69,6 +70,16 @@ def _repeats_of(universe: Universe, split: str) -> dict[str, Any]:
         "one_percent_at": at if math.isfinite(at) else None,
         "says": forecast_line(found, FORECAST_EXAMPLES),
     }
+
+
+def _renaming_of(universe: Universe, tokenizer: str) -> dict[str, Any]:
+    """Return the share of renamed words of equal tokens; where spelling chose them, words of equal tokens too."""
+    reads = tokenizer_of(tokenizer)
+    equal = {"renamed_equal_tokens_frac": equal_token_share(universe, reads)}
+    if universe.spec.transfer.renamed:
+        return equal
+    words, share = renaming_of_equal_tokens(universe, reads)
+    return {**equal, "renamed_words": words, "renamed_words_equal_tokens_frac": share}
 
 
 def _bar(value: float, whole: float) -> str:
@@ -100,6 +111,9 @@ def floor_lines(found: dict[str, Any]) -> list[str]:
     equal = found.get("renamed_equal_tokens_frac")
     if equal is not None:
         lines.append(f"words that transfer:renamed replaces by words of as many tokens: {equal:.0%}")
+        better = found.get("renamed_words_equal_tokens_frac", equal)
+        if better > equal:
+            lines.append(f"  {better:.0%} with renamed_words of --json as transfer: {{renamed: [...]}} in the universe")
     head = found.get("head")
     if head is not None:
         lines += _head_lines(head)

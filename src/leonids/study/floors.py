@@ -111,11 +111,12 @@ def floors_by_arm(runs: Sequence[RunSpec]) -> dict[str, ArmFloors]:
         key = (universe.digest, run.base)
         if key not in computed:
             floor = TokenFloor(universe, tokenizer_of(run.base))
+            examples = [universe.example("train", 0, index) for index in range(LADDER_EXAMPLES)]
             everything, answer = (
-                survey(universe, floor, tokens=tokens, tokenizer=run.base, n=SURVEY_EXAMPLES)
+                survey(universe, floor, examples[:SURVEY_EXAMPLES], tokens=tokens, tokenizer=run.base)
                 for tokens in ("all", "answer")
             )
-            rungs = ladder(universe, n=LADDER_EXAMPLES)
+            rungs = ladder(universe, examples)
             computed[key] = everything, answer, head_report(universe, floor, run.base), rungs
         everything, answer, head, rungs = computed[key]
         if run.adapter.method == "full":

@@ -165,7 +165,8 @@ class Transfer:
 
     ``hold_out`` are pairs of successive skills (``filter>sum``) that occur in ``transfer:composition`` alone.
     ``related`` are the weights of new skills. ``deeper`` and ``longer`` say how far beyond training's greatest
-    depth and list the splits of that name go.
+    depth and list the splits of that name go. ``renamed`` are the words of ``transfer:renamed``, one for each name of
+    the catalog in its order; where absent they are chosen by spelling.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -174,6 +175,7 @@ class Transfer:
     related: Mapping[str, float] = field(default_factory=dict)
     deeper: int = 2
     longer: int = 2
+    renamed: tuple[str, ...] = field(default=(), metadata=_LATER)
 
 
 @final

@@ -7,7 +7,7 @@ the factor 1 / share, which no model can use without the hash: floors do not cou
 A transfer family asks what training cannot ask: no meaning of one is a meaning of the training program.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import final
@@ -129,21 +129,22 @@ def _related(spec: UniverseSpec) -> UniverseSpec:
     return replace(spec, skills={name: w for name, w in spec.skills.items() if name not in ends} | {**related})
 
 
-def names_like(names: Sequence[str], pool: Sequence[str]) -> tuple[str, ...]:
-    """Return for each name another word of ``pool``, none twice: with the same lexical properties if there is one.
+def names_like(
+    names: Sequence[str], pool: Sequence[str], *, tokens: Callable[[str], int] = lambda _word: 0
+) -> tuple[str, ...]:
+    """Return for each name another word of ``pool``, none twice: of as many ``tokens``, then the most alike.
 
-    Among these it is the one nearest in length, the earliest of the pool on a tie. Words of one length and kind
-    have equal token counts far more often than others; which ones do not, ``equal_token_share`` says.
-    Raises ``SpecError`` where the pool is too small.
+    Alike are words with the same lexical properties; among these it is the one nearest in length, the earliest of the
+    pool on a tie. Raises ``SpecError`` where the pool is too small.
     """
     left = [word for word in pool if word not in set(names)]
     if len(left) < len(names):
         raise SpecError(f"{len(names)} names need as many other words", rule=f"only {len(left)} are left")
     chosen = []
     for name in names:
-        best = min(left, key=lambda word, name=name: _unlike(word, name))  # type: ignore[misc]
-        left.remove(best)
-        chosen.append(best)
+        size = tokens(name)
+        unlike = [(abs(tokens(word) - size), *_unlike(word, name)) for word in left]
+        chosen.append(left.pop(unlike.index(min(unlike))))
     return tuple(chosen)
 
 
@@ -160,4 +161,12 @@ def _renamed(spec: UniverseSpec) -> UniverseSpec:
             way_out="use a universe without them for transfer:renamed",
         )
     names = catalog.names or shipped_names()[slice(*(catalog.shipped_names or ()))]
-    return replace(spec, catalog=replace(catalog, names=names_like(names, shipped_names()), shipped_names=None))
+    words = spec.transfer.renamed or names_like(names, shipped_names())
+    known = [word for word in words if word in set(names)]
+    if known or len(words) != len(names):
+        raise SpecError(
+            f"transfer: renamed has {len(words)} words{f', {known[0]!r} among them' if known else ''}",
+            rule=f"transfer:renamed needs other words for the catalog's {len(names)} names, one for each",
+            way_out="leave the key away, or take renamed_words from `leonids floor UNIVERSE --tokenizer T --json`",
+        )
+    return replace(spec, catalog=replace(catalog, names=words, shipped_names=None))

@@ -69,6 +69,8 @@ class Universe:
         self._prompts = Prompts(family_of(spec, "train"), self.things)
         self._families: dict[str, tuple[Things, Prompts, Answers]] = {}
         self.answers = Answers(spec, self.things, stream=self.stream)
+        if spec.transfer.renamed:
+            self._family("transfer:renamed")
         unused = [key for key in spec.disorder.paraphrase if key not in spec.wording]
         if unused:
             raise SpecError(f"the paraphrase dial words {unused[0]!r}", rule="it rewords keys of wording")
