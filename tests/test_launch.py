@@ -17,6 +17,7 @@ from leonids.errors import OutputError, RunFailed
 from leonids.launch import launch
 from leonids.ledger.chain import Ledger
 from leonids.ledger.runs import RunWriter
+from leonids.ledger.writers import claim_all
 from leonids.spec import RunSpec, load_universe
 from leonids.universe.blueprint import UniverseSpec
 
@@ -249,3 +250,21 @@ def test_a_pass_begins_after_those_it_starts_from_also_on_resume_and_is_said_bef
             "r1: one adapter on b (native), one process, threads: 1, after r2",
         ]
     ]
+
+
+def test_a_pass_waits_for_what_it_starts_from_where_another_writer_trains_that(
+    runs: Sequence[RunSpec], out: Path, worker: Callable[[str], None]
+) -> None:
+    worker("note(began=True)")
+    claim_all(out, ["r2"], "two")
+    other = RunWriter.create(out, "r2", {}, Ledger.open(out, writer="two"))
+    ticks: list[bool] = []
+
+    def tick() -> None:
+        ticks.append(bool(list(out.glob("*.diary"))))
+        if len(ticks) == 5:
+            other.finish()
+
+    launch([runs[0].model_copy(update={"start_from": "r2"})], out=out, resume=False, tick=tick)
+    assert ticks[:5] == [False] * 5
+    assert [line["began"] for line in diaries(out)[0]] == [True]

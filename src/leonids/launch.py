@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,9 +22,11 @@ from types import FrameType
 from typing import final
 
 from leonids.errors import MissingDependency, OutputError, RunFailed
-from leonids.ledger.chain import read_entries
+from leonids.ledger.chain import chain_folder
 from leonids.ledger.disk import make_folder, write_whole
+from leonids.ledger.lines import MAIN
 from leonids.ledger.runs import run_state
+from leonids.ledger.writers import owner, run_ledger
 from leonids.spec import RunSpec
 from leonids.train.passes import depth_of, needs, plan_passes
 from leonids.train.worker import INTERRUPTED, PARENT
@@ -111,17 +113,16 @@ def launch(
     ``KeyboardInterrupt`` after an interrupt or SIGTERM, once every worker has written its checkpoint.
     """
     passes = (_kept(runs, out=out) if resume else ()) or _planned(runs, backend)
-    entries = read_entries(out)
     planned(passes)
     known = {run.run for run in runs}
-    ended = {run.run for run in runs if run_state(entries, run.run) == "finished"}
+    ended = {name for name in known if _finished(out, name)}
     waiting = [one for one in passes if not (resume and ended.issuperset(one.names))]
     files = {one.names: _write(one, out=out, resume=resume) for one in waiting}
     running: list[Worker] = []
     with _terminated_as_interrupted():
         try:
             while waiting or running:
-                ready = [one for one in waiting if not (needs(one.runs) & known - ended)]
+                ready = [one for one in waiting if not _awaited(one, known, ended, out=out)]
                 for one in ready[: max(0, min(cores(), len(runs)) - len(running))]:
                     running.append(_start(one, files[one.names]))
                     waiting.remove(one)
@@ -136,6 +137,23 @@ def launch(
             _stop(running)
 
 
+def _finished(out: Path, run: str) -> bool:
+    return run_state(run_ledger(out, run).entries(), run) == "finished"
+
+
+def _awaited(one: Pass, known: Set[str], ended: Set[str], *, out: Path) -> bool:
+    """Whether a pass starts from a run that is not finished, be it one of these or another writer's."""
+    return any(
+        name not in ended if name in known else bool(owner(out, name)) and not _finished(out, name)
+        for name in needs(one.runs)
+    )
+
+
+def _passes(out: Path, runs: Sequence[RunSpec]) -> Path:
+    """Return the folder that says which runs share a pass: their writer's, so that no machine writes another's."""
+    return chain_folder(out, owner(out, runs[0].run) or MAIN) / PASSES
+
+
 def _planned(runs: Sequence[RunSpec], backend: str) -> tuple[Pass, ...]:
     passes = plan_passes(runs, workers=min(cores(), len(runs)))
     side_by_side = max(Counter(depth_of(one[0], runs) for one in passes).values())
@@ -147,7 +165,7 @@ def _kept(runs: Sequence[RunSpec], *, out: Path) -> tuple[Pass, ...]:
     """Return the passes that the files in the folder name, or none where they do not name exactly these runs."""
     known = {run.run: run for run in runs}
     passes = []
-    for path in sorted((out / PASSES).glob("*.json")):
+    for path in sorted(_passes(out, runs).glob("*.json")):
         try:
             body = json.loads(path.read_text(encoding="utf-8"))
             own = tuple(known[run["run"]] for run in body["runs"])
@@ -168,8 +186,9 @@ def _write(one: Pass, *, out: Path, resume: bool) -> Path:
         "threads": one.threads,
         "runs": [run.model_dump(mode="json") for run in one.runs],
     }
-    make_folder(out / PASSES)
-    path = out / PASSES / f"{one.names[0]}.json"
+    folder = _passes(out, one.runs)
+    make_folder(folder)
+    path = folder / f"{one.names[0]}.json"
     write_whole(path, json.dumps(body).encode())
     return path
 

@@ -8,9 +8,10 @@ import pytest
 
 from leonids.ledger.chain import Ledger
 from leonids.ledger.runs import RunWriter, run_state
+from leonids.ledger.writers import run_ledger
 from leonids.records import ANSWER_ROLES, Verdict
 from leonids.spec import RunSpec, StudySpec, load_study
-from leonids.study import conduct
+from leonids.study import conduct, join
 from leonids.study.floors import ArmFloors, floors_by_arm
 from leonids.study.folder import StudyFolder
 from leonids.study.plan import Choices, Plan, make_plan
@@ -133,9 +134,9 @@ class Trainer:
     def __call__(
         self, runs: Sequence[RunSpec], *, out: Path, resume: bool, tick: Callable[[], None], planned: Any = None
     ) -> None:
-        ledger = Ledger.open(out)
         self.begun += 1
         for run in runs:
+            ledger = run_ledger(out, run.run)
             if run_state(ledger.entries(), run.run) == "finished":
                 continue
             done = 0
@@ -170,7 +171,8 @@ class Trainer:
 def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trainer]:
     def use(**settings: Any) -> Trainer:
         trainer = Trainer(**settings)
-        monkeypatch.setattr(conduct, "launch", trainer)
+        for room in (conduct, join):
+            monkeypatch.setattr(room, "launch", trainer)
         return trainer
 
     return use
@@ -183,6 +185,7 @@ class Notes:
         self.locked = 0
         self.seen: list[tuple[RunProgress, ...]] = []
         self.reviews: list[float] = []
+        self.awaited: dict[str, str] = {}
         self.started_when_locked: bool | None = None
 
     def registered(self, plan: Plan, out: Path) -> None:
@@ -191,6 +194,9 @@ class Notes:
 
     def grouped(self, passes: Sequence[Any]) -> None:
         raise AssertionError("the trainer of these tests groups nothing")
+
+    def waiting(self, runs: Mapping[str, str]) -> None:
+        self.awaited = dict(runs)
 
     def moved(self, runs: Sequence[RunProgress]) -> None:
         self.seen.append(tuple(runs))

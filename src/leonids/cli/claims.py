@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from leonids.cli.common import Folder, Json, Out, Study, app, put, say, show, tell
+from leonids.cli.common import Arms, Base, Folder, Json, Out, Scale, Steps, Study, app, listed, put, say, show, tell
 from leonids.errors import UsageError
 
 GATE = {"refuted": 10, "inconclusive": 11, "not_due": 12, "void": 13}
@@ -24,7 +24,9 @@ def _share(text: str | None) -> float | None:
 
 
 @app.command()
-def register(study: Study, out: Out) -> None:
+def register(
+    study: Study, out: Out, scale: Scale = None, base: Base = None, arms: Arms = None, steps: Steps = None
+) -> None:
     """Lock a study's predictions without running it, and say what their planned numbers can decide."""
     from leonids.report.linting import power_lines
     from leonids.spec import find_study, load_study
@@ -32,7 +34,8 @@ def register(study: Study, out: Out) -> None:
     from leonids.study.plan import Choices, make_plan
 
     path = find_study(study)
-    plan = make_plan(load_study(path), Choices(), beside=path.parent)
+    choices = Choices(scale=scale, base=base, arms=listed(arms), steps=steps)
+    plan = make_plan(load_study(path), choices, beside=path.parent)
     ledger = lock(plan, out)
     say("\n".join(power_lines(plan.study, plan.runs)))
     tell(f"{ledger.head().count} {ledger.head().sha256}")

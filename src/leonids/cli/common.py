@@ -24,8 +24,17 @@ Study = Annotated[str, typer.Argument(help="A shipped study's name, or a study.y
 HELD_OUT = "validation, test, or transfer:composition, deeper, longer, renamed or related"
 """The splits beside train, for ``--help``; a test holds them against ``universe.splits``."""
 
+Scale = Annotated[str | None, typer.Option(help="nano, small or full.")]
+Base = Annotated[str | None, typer.Option(help="A base: a name, a folder or a Hugging Face id.")]
+Arms = Annotated[str | None, typer.Option(help="Only these arms, separated by commas.")]
+Steps = Annotated[int | None, typer.Option(help="Optimizer steps of each run.")]
 UniverseName = Annotated[str, typer.Argument(help="A shipped universe's name, or a YAML file.")]
 Folder = Annotated[Path, typer.Argument(help="A study's output folder.")]
+
+
+def listed(text: str | None) -> tuple[str, ...] | None:
+    """Return the names in a text with commas between them; None where none is given."""
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def say(text: str) -> None:

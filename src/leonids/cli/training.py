@@ -5,7 +5,22 @@ from typing import Annotated
 
 import typer
 
-from leonids.cli.common import HELD_OUT, Json, Out, Study, app, quiet, say, show
+from leonids.cli.common import (
+    HELD_OUT,
+    Arms,
+    Base,
+    Folder,
+    Json,
+    Out,
+    Scale,
+    Steps,
+    Study,
+    app,
+    listed,
+    quiet,
+    say,
+    show,
+)
 
 
 @app.command()
@@ -19,10 +34,10 @@ def demo(out: Out = Path("demo")) -> None:
 @app.command()
 def run(
     study: Study,
-    scale: Annotated[str | None, typer.Option(help="nano, small or full.")] = None,
-    base: Annotated[str | None, typer.Option(help="A base: a name, a folder or a Hugging Face id.")] = None,
-    arms: Annotated[str | None, typer.Option(help="Only these arms, separated by commas.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps of each run.")] = None,
+    scale: Scale = None,
+    base: Base = None,
+    arms: Arms = None,
+    steps: Steps = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; runs/STUDY if absent.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that was stopped.")] = False,
 ) -> None:
@@ -30,9 +45,23 @@ def run(
     from leonids.report.conclude import run_study
     from leonids.study.plan import Choices
 
-    chosen = tuple(arm.strip() for arm in arms.split(",") if arm.strip()) if arms is not None else None
-    choices = Choices(scale=scale, base=base, arms=chosen, steps=steps)
+    choices = Choices(scale=scale, base=base, arms=listed(arms), steps=steps)
     run_study(study, out=out, resume=resume, choices=choices)
+
+
+@app.command()
+def join(
+    folder: Folder,
+    writer: Annotated[str, typer.Option("--writer", help="A name for this machine: its chain is writers/NAME.")],
+    arms: Annotated[str, typer.Option("--arms", help="The arms to train here, separated by commas.")],
+) -> None:
+    """Train arms of a locked study on a folder that machines share; stopped, the same command goes on.
+
+    `leonids run` with --resume, on one machine, trains what nobody has claimed, waits for the rest, and judges.
+    """
+    from leonids.report.conclude import join_study
+
+    join_study(folder, writer=writer, arms=listed(arms) or ())
 
 
 @app.command()

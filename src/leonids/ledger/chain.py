@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from leonids.digest import Json
 from leonids.errors import IntegrityError, OutputError, UsageError
+from leonids.ledger.chains import chain_path
 from leonids.ledger.disk import (
     append,
     flush,
@@ -27,7 +28,20 @@ from leonids.ledger.disk import (
     write_whole,
 )
 from leonids.ledger.entry import Entry, EntryType, Head, entry_of, seal
-from leonids.ledger.lines import FIRST, HEAD, LEDGER, TYPES, Broken, head_bytes, numbered
+from leonids.ledger.lines import (
+    FIRST,
+    HEAD,
+    LEDGER,
+    MAIN,
+    RUN_NAME,
+    TYPES,
+    WRITER_TYPES,
+    WRITERS,
+    Broken,
+    head_bytes,
+    numbered,
+    strict_object,
+)
 from leonids.ledger.registered import CHANGES, Prediction, Registered, identity, normal, registered, same, unregistered
 
 FORMAT = "leonids-ledger/1"
@@ -46,26 +60,29 @@ def utc_now() -> datetime:
 class Ledger:
     """The ledger of one study folder. Make one with ``Ledger.open``; many processes may hold one each."""
 
-    __slots__ = ("_bytes", "_clock", "_entries", "_lock", "folder")
+    __slots__ = ("_bytes", "_clock", "_entries", "_lock", "_out", "folder", "writer")
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
-        self.folder = folder
+    def __init__(self, out: Path, clock: Clock, writer: str) -> None:
+        self.folder = chain_folder(out, writer)
+        self.writer = writer
+        self._out = out
         self._clock = clock
+        folder = self.folder
         self._lock = FileLock(folder / "ledger.lock", timeout=LOCK_WAIT_S, poll_interval=LOCK_POLL_S)
         self._entries: list[Entry] = []
         self._bytes = 0
 
     @classmethod
-    def open(cls, folder: Path, *, clock: Clock = utc_now) -> "Ledger":
-        """Open a folder's ledger for writing; begin one where there is none.
+    def open(cls, out: Path, *, clock: Clock = utc_now, writer: str = MAIN) -> "Ledger":
+        """Open a folder's ledger for writing, or the chain of another writer there; begin one where there is none.
 
         Raises ``OutputError`` where nothing can be written, ``IntegrityError`` where the ledger was changed.
         """
-        make_folder(folder)
-        ledger = cls(folder, clock)
+        ledger = cls(out, clock, writer)
+        make_folder(ledger.folder)
         with ledger._hold():
             if not ledger._entries:
-                ledger._append("genesis", {"format": FORMAT})
+                ledger._begin()
         return ledger
 
     def append(self, kind: EntryType, body: Mapping[str, Json]) -> Entry:
@@ -123,13 +140,13 @@ class Ledger:
             return self._append("withdraw", {"prediction": prediction_id, "reason": reason})
 
     @classmethod
-    def repair(cls, folder: Path, *, clock: Clock = utc_now) -> Entry | None:
+    def repair(cls, out: Path, *, clock: Clock = utc_now, writer: str = MAIN) -> Entry | None:
         """Deal with a last line that a crash left half-written; return the note that says so, if there was one.
 
         Only a strict fragment of an entry is removed; a whole entry that lacks its newline is completed.
         Raises ``IntegrityError`` when the bytes cannot come from a crash.
         """
-        ledger = cls(folder, clock)
+        ledger = cls(out, clock, writer)
         with ledger._locked():
             rest = ledger._catch_up()
             ledger.check_head(ledger.witness())
@@ -145,7 +162,7 @@ class Ledger:
         else:
             truncate(self.folder / LEDGER, self._bytes)
         if not self._entries:
-            return self._append("genesis", {"format": FORMAT})
+            return self._begin()
         rest_facts: dict[str, Json] = {"bytes": len(rest), "sha256": hashlib.sha256(rest).hexdigest()}
         return self._append("note", {"about": "repair", "completed" if whole else "removed": rest_facts})
 
@@ -227,7 +244,19 @@ class Ledger:
         if raw not in heads:
             raise self._broken(len(self._entries), f"{HEAD} witnesses another last entry: the tail was cut or changed")
 
+    def _begin(self) -> Entry:
+        own: dict[str, Json] = {} if self.writer == MAIN else {"about": "writer", "writer": self.writer}
+        return self._append("genesis", {"format": FORMAT, **own})
+
     def _append(self, kind: EntryType, body: Mapping[str, Json]) -> Entry:
+        if self.writer != MAIN:
+            if kind not in WRITER_TYPES:
+                raise UsageError(
+                    f"writer {self.writer} writes a {kind}",
+                    rule="a writer's chain holds its runs",
+                    way_out=f"predictions, verdicts and anchors go into {self._out / LEDGER}",
+                )
+            body = {**body, "sees": heads_in(self._out, but=self.writer)}
         last = self._entries[-1] if self._entries else None
         stamp = self._clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         # A clock that is set back must not make a ledger look back-dated: time stands still until it catches up.
@@ -279,6 +308,31 @@ class Ledger:
         )
 
 
+def chain_folder(out: Path, writer: str) -> Path:
+    """Return the folder of a chain. Raises ``UsageError`` for what is no name of a writer."""
+    if not RUN_NAME.fullmatch(writer):
+        raise UsageError(
+            f"{writer!r} is not the name of a writer",
+            rule="letters, digits, dot, dash, underscore; 64 at most; no dot first",
+        )
+    return out / chain_path(writer)
+
+
+def heads_in(out: Path, *, but: str) -> dict[str, Json]:
+    """Return the heads of a folder's chains by their names, one left out, as their witness files say them."""
+    found: dict[str, Json] = {}
+    for path in (out / HEAD, *sorted((out / WRITERS).glob(f"*/{HEAD}"))):
+        name = MAIN if path.parent == out else path.parent.name
+        if name != but and RUN_NAME.fullmatch(name):
+            try:
+                head = strict_object(path.read_bytes().rstrip(b"\n"))
+                found[name] = {"count": head["count"], "sha256": head["sha256"]}
+            except (OSError, Broken, KeyError) as error:
+                what = f"{path} is no witness of a ledger ({error})"
+                raise IntegrityError(what, rule="it is written whole") from None
+    return found
+
+
 def _is_fragment(rest: bytes) -> bool:
     """Whether a crash can have left these bytes: the start of an entry, maybe padded with zeros by the disk."""
     opening = b'{"body":'
@@ -286,14 +340,15 @@ def _is_fragment(rest: bytes) -> bool:
     return start.startswith(opening) or opening.startswith(start)
 
 
-def read_entries(folder: Path) -> tuple[Entry, ...]:
-    """Return a folder's ledger without writing anything; a line being written right now is left out.
+def read_entries(out: Path, *, writer: str = MAIN) -> tuple[Entry, ...]:
+    """Return a folder's ledger, or another writer's chain there, without writing anything.
 
-    Raises ``UsageError`` where there is no ledger, ``IntegrityError`` where it was changed.
+    A line being written right now is left out. Raises ``UsageError`` where there is no ledger, ``IntegrityError``
+    where it was changed.
     """
-    if not (folder / LEDGER).is_file():
-        raise UsageError(f"{folder} holds no {LEDGER}", rule="a study's folder has a ledger")
-    ledger = Ledger(folder, utc_now)
+    ledger = Ledger(out, utc_now, writer)
+    if not (ledger.folder / LEDGER).is_file():
+        raise UsageError(f"{ledger.folder} holds no {LEDGER}", rule="a study's folder has a ledger")
     witness = ledger.witness()
     entries = ledger.entries()
     ledger.check_head(witness)

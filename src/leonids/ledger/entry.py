@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, final
+from typing import Literal, TypeAlias, cast, final
 
 import rfc8785
 
 from leonids.digest import Json, canonical_json, digest_of
 from leonids.errors import UsageError
-from leonids.ledger.lines import ENTRY_DOMAIN, VERSION, open_entry
+from leonids.ledger.chains import known_before
+from leonids.ledger.lines import ENTRY_DOMAIN, MAIN, VERSION, open_entry
 
 EntryType: TypeAlias = Literal[
     "genesis",
@@ -24,6 +25,15 @@ EntryType: TypeAlias = Literal[
     "anchor",
     "note",
 ]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How long the ledger is, and the last entry's sha256."""
+
+    count: int
+    sha256: str
 
 
 @final
@@ -44,14 +54,24 @@ class Entry:
         """How many entries the ledger has up to and with this one: also its line number."""
         return self.seq + 1
 
+    @property
+    def known_before(self) -> int:
+        """How many entries of the main chain are known to come before this one (``chains.known_before``)."""
+        return known_before(self.body, self.seq)
 
-@final
-@dataclass(frozen=True, slots=True)
-class Head:
-    """How long the ledger is, and the last entry's sha256."""
+    @property
+    def writer(self) -> str:
+        """Whose entry it is: the main chain's own, or one that it took over from another writer."""
+        of = self.body.get("of")
+        return str(of["writer"]) if isinstance(of, Mapping) else MAIN
 
-    count: int
-    sha256: str
+    @property
+    def origin(self) -> Head:
+        """The entry's place and hash in the chain that it was first written into: streams quote that one."""
+        of = self.body.get("of")
+        if isinstance(of, Mapping):
+            return Head(cast("int", of["count"]), str(of["sha256"]))
+        return Head(self.count, self.sha256)
 
 
 def seal(kind: EntryType, body: Mapping[str, Json], *, seq: int, ts: str, prev: str) -> bytes:

@@ -32,7 +32,7 @@ def grade(
     start = _start(entries, run)
     if start.type == "import":
         return _imported(lock, start)
-    if lock.seq < start.seq:
+    if lock.seq < start.known_before:
         return "anchored" if _anchored(entries, lock, start) else "sealed"
     existed = watermark_of(entries, prediction_id, run, version=version)
     counted_fresh = (
@@ -53,10 +53,12 @@ def watermark_of(
     """
     lock = _lock(entries, prediction_id, version)
     start = _start(entries, run)
-    if lock.seq < start.seq:
+    if lock.seq < start.known_before:
         return {}
     for entry in entries[lock.seq + 1 :]:
-        if entry.type in ("run_head", "run_end") and entry.body.get("run") == run:
+        # What another writer had sealed before it saw the lock came maybe before it, whenever it was taken over.
+        later = lock.seq < entry.known_before
+        if later and entry.type in ("run_head", "run_end") and entry.body.get("run") == run:
             reached = cast("Mapping[str, int]", entry.body.get("reached", {}))
             return {stream: max(head[0], reached.get(stream, 0)) for stream, head in heads_of(entry.body).items()}
     return None
@@ -94,5 +96,5 @@ def _anchored(entries: Sequence[Entry], lock: Entry, start: Entry) -> bool:
         entry.type == "anchor"
         and entry.body.get("status") != "owed"
         and lock.count <= cast("Mapping[str, int]", entry.body["head"])["count"]
-        for entry in entries[lock.seq + 1 : start.seq]
+        for entry in entries[lock.seq + 1 : start.known_before]
     )

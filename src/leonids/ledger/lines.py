@@ -1,6 +1,6 @@
 """The form of the ledger's and the streams' lines: how one is written, and how a strict reader opens it.
 
-Standard library only. With ``verify.py`` this makes the one-file verifier that ships with reports.
+Standard library only. With ``chains.py`` and ``verify.py`` this makes the one-file verifier that ships with reports.
 """
 
 import hashlib
@@ -13,12 +13,16 @@ from typing import Any
 
 LEDGER, HEAD, MANIFEST = "ledger.jsonl", "ledger.head", "manifest.json"
 STREAMS = ("steps", "reviews")
+MAIN, WRITERS = "main", "writers"
+"""The name of the chain in the folder itself, and the folder of the other writers' chains, by their names."""
 VERSION, FIRST = 1, "0" * 64
 ENTRY_DOMAIN, LINE_DOMAIN = "leonids/entry/1", "leonids/line/1"
 TYPES = (
     "genesis", "register", "amend", "withdraw", "data_start", "run_head", "run_end",
     "import", "review", "verdict", "anchor", "note",
 )  # fmt: skip
+WRITER_TYPES = ("genesis", "data_start", "run_head", "run_end", "note")
+"""What stands in a writer's chain: runs. Predictions, verdicts and anchors are the main chain's."""
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 SEAL = re.compile(rb',"sha256":"([0-9a-f]{64})"\}')

@@ -31,6 +31,7 @@ from leonids.ledger.lines import (
 )
 from leonids.ledger.manifest import manifest_bytes
 from leonids.ledger.streams import RunStream, StreamHead, begin, count_lines, locate, rolled
+from leonids.ledger.writers import claim_all
 
 Watermark = Mapping[str, StreamHead]
 """The head of each stream. A checkpoint carries one: resuming from it cuts the streams back to it."""
@@ -57,12 +58,13 @@ class RunWriter:
     def create(cls, out: Path, run: str, manifest: Mapping[str, Json], ledger: Ledger) -> "RunWriter":
         """Start a run: write its manifest, then its data_start entry, then the streams that quote that entry.
 
-        Raises ``OutputError`` when the run exists or another process writes it.
+        Raises ``OutputError`` when the run exists, is another writer's, or another process writes it.
         """
         folder = _folder(out, run)
         content = manifest_bytes(manifest)
         with ExitStack() as opened:
-            _claim(folder, opened)
+            _hold(folder, opened)
+            claim_all(out, [run], ledger.writer)
             if run_state(ledger.entries(), run) != "absent" or any((folder / f"{s}.jsonl").exists() for s in STREAMS):
                 raise OutputError(
                     f"{folder} holds a run already",
@@ -86,7 +88,8 @@ class RunWriter:
         """
         folder = _folder(out, run)
         with ExitStack() as opened:
-            _claim(folder, opened)
+            _hold(folder, opened)
+            claim_all(out, [run], ledger.writer)
             entries = ledger.entries()
             start = _resumable(entries, run)
             _check_manifest(folder, start)
@@ -155,7 +158,7 @@ def intact(out: Path, run: str, entries: Sequence[Entry], *, stream: str, until:
     if start is None or not marks:
         return True
     # The first line names the entry that started the run: a ledger whose predictions were locked anew has another one.
-    first = canonical(first_record({"body": start.body, "sha256": start.sha256}, start.count, stream))
+    first = canonical(_first(start, stream))
     records, sha256 = next((mark for mark in marks if mark[0] > until), marks[-1])
     return rolled(path, 1) == sha256_hex(LINE_DOMAIN, FIRST.encode() + first) and rolled(path, records) == sha256
 
@@ -172,7 +175,7 @@ def _folder(out: Path, run: str) -> Path:
     return out / run
 
 
-def _claim(folder: Path, opened: ExitStack) -> None:
+def _hold(folder: Path, opened: ExitStack) -> None:
     make_folder(folder)
     lock = FileLock(folder / "run.lock", timeout=0)
     try:
@@ -189,8 +192,11 @@ def _claim(folder: Path, opened: ExitStack) -> None:
 
 
 def _begin(folder: Path, start: Entry, stream: str) -> RunStream:
-    first = first_record({"body": start.body, "sha256": start.sha256}, start.count, stream)
-    return begin(folder / f"{stream}.jsonl", first)
+    return begin(folder / f"{stream}.jsonl", _first(start, stream))
+
+
+def _first(start: Entry, stream: str) -> dict[str, Json]:
+    return first_record({"body": start.body, "sha256": start.origin.sha256}, start.origin.count, stream)
 
 
 def _resumable(entries: Sequence[Entry], run: str) -> Entry:

@@ -2,41 +2,31 @@
 
 The folder holds ``ledger.jsonl`` (one hash-chained entry a line), ``ledger.head`` (how many entries there are
 and the last hash, so that a cut tail shows) and one folder a run with ``manifest.json`` and rolling-hashed
-``.jsonl`` streams, whose heads are copied into the ledger. Exit status: 0 whole, 3 broken, 2 nothing to check.
+``.jsonl`` streams, whose heads are copied into the ledger. A writer on another machine has a chain of its own
+(``chains.py``). Exit status: 0 whole, 3 broken, 2 nothing to check.
 """
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+from leonids.ledger.chains import Chain, Findings, Problem, check_chains, check_witnesses, known_before
 from leonids.ledger.lines import (
     FIRST,
-    HEAD,
-    LEDGER,
+    MAIN,
     MANIFEST,
     RUN_NAME,
     STREAMS,
     TYPES,
     Broken,
     first_record,
-    head_bytes,
     heads_of,
     numbered,
-    open_entry,
     open_line,
 )
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is not what was written: ``place`` is ``file`` or ``file:line``."""
-
-    place: str
-    what: str
 
 
 @final
@@ -62,99 +52,22 @@ class Report:
 
 @final
 @dataclass(slots=True)
-class _Findings:
-    """The report while it is being written."""
-
-    problems: list[Problem] = field(default_factory=list)
-    checked: list[str] = field(default_factory=list)
-    not_proven: list[str] = field(default_factory=list)
-    covered: set[str] = field(default_factory=lambda: {LEDGER})
-
-    def broken(self, place: str, what: str) -> None:
-        """Add a problem."""
-        self.problems.append(Problem(place, what))
-
-    def unproven(self, what: str) -> None:
-        """Add something that the check cannot speak for."""
-        self.not_proven.append(what)
-
-
-@final
-@dataclass(slots=True)
 class _RunEntries:
-    """What the ledger says of one run: ``line`` is where its data_start stands; each mark seals stream lines."""
+    """What a chain says of one run: its data_start stands at ``line``, at ``place``; each mark seals stream lines."""
 
     name: str
+    place: str
     line: int
     start: dict[str, Any]
     marks: list[tuple[str, dict[str, tuple[int, str]]]] = field(default_factory=list)
     ended: bool = False
 
 
-Entries = list[dict[str, Any] | None]
-"""One item a ledger line; None where the line is broken."""
-
-
-def _present(entries: Entries, *types: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    for number, entry in enumerate(entries, 1):
-        if entry is not None and entry["type"] in types:
-            yield f"{LEDGER}:{number}", number, entry
-
-
-def check_ledger(folder: Path, found: _Findings) -> Entries:
-    """Check every entry and its place in the chain. A broken line does not hide the ones after it."""
-    raw = (folder / LEDGER).read_bytes() if (folder / LEDGER).is_file() else b""
-    lines, rest = numbered(raw)
-    if rest or not lines:
-        found.broken(
-            f"{LEDGER}:{len(lines) + 1}", "it is half-written: no newline ends it" if rest else "it is missing"
-        )
-    entries: Entries = []
-    previous: dict[str, Any] | None = {"sha256": FIRST, "ts": ""}
-    for number, line in enumerate(lines, 1):
-        try:
-            entry = open_entry(line)
-        except Broken as error:
-            found.broken(f"{LEDGER}:{number}", str(error))
-            entries.append(None)
-            previous = None
-            continue
-        for what in _misplaced(entry, number, previous):
-            found.broken(f"{LEDGER}:{number}", what)
-        entries.append(entry)
-        previous = entry
-    found.checked.append(f"{LEDGER}: {len(lines)} entries, each one's hash, order, time and link to the one before")
-    return entries
-
-
-def _misplaced(entry: dict[str, Any], number: int, previous: dict[str, Any] | None) -> Iterator[str]:
-    if entry["seq"] != number - 1:
-        yield f"its seq is {entry['seq']} where {number - 1} belongs: entries were removed, added or moved"
-    if (entry["type"] == "genesis") != (number == 1):
-        yield "a ledger begins with its only genesis entry"
-    if previous is not None and entry["prev"] != previous["sha256"]:
-        yield "its prev is not the hash of the entry before it"
-    if previous is not None and entry["ts"] < previous["ts"]:
-        yield f"its time {entry['ts']} is before the entry above it, {previous['ts']}"
-
-
-def check_head(folder: Path, entries: Entries, found: _Findings) -> None:
-    """Check that the witness names the last entry, or an earlier one (a crash cut appends short)."""
-    raw = (folder / HEAD).read_bytes() if (folder / HEAD).is_file() else b""
-    heads = {head_bytes(n, e["sha256"]): len(entries) - n for n, e in enumerate(entries, 1) if e is not None}
-    if raw not in heads:
-        found.broken(HEAD, f"it does not witness the last of {len(entries)} entries: the ledger's tail, or it, changed")
-        return
-    if heads[raw]:
-        found.unproven(f"{HEAD} is {heads[raw]} entries behind {LEDGER}, as after a crash; the next append repairs it")
-    found.checked.append(f"{HEAD}: the number of entries and the last hash")
-
-
-def check_predictions(entries: Entries, found: _Findings) -> None:
+def check_predictions(main: Chain, found: Findings) -> None:
     """Check that no prediction was registered twice, and that amendments and verdicts speak of registered ones."""
     known: set[str] = set()
     judged: set[str] = set()
-    for place, _, entry in _present(entries, *STATED):
+    for place, _, entry in main.present(*STATED):
         try:
             stated = _stated(entry)
             names = {name for name, _ in stated}
@@ -195,15 +108,15 @@ def _stated(entry: dict[str, Any]) -> list[tuple[str, Any]]:
     return ids
 
 
-def check_anchors(entries: Entries, found: _Findings) -> None:
+def check_anchors(main: Chain, found: Findings) -> None:
     """Check that each anchor quotes an entry of this ledger; the proofs themselves lie outside it."""
     dated = 0
-    for place, number, entry in _present(entries, "anchor"):
+    for place, number, entry in main.present("anchor"):
         head = entry["body"].get("head")
         count = head.get("count") if isinstance(head, dict) else None
         if type(count) is not int or not 0 < count < number:
             found.broken(place, "the anchor quotes no entry before it")
-        elif (quoted := entries[count - 1]) is not None and quoted["sha256"] != head.get("sha256"):
+        elif (quoted := main.entries[count - 1]) is not None and quoted["sha256"] != head.get("sha256"):
             found.broken(place, f"the anchor quotes a hash that is not entry {count}'s")
         dated += entry["body"].get("status") != "owed"
     if dated:
@@ -215,14 +128,16 @@ def check_anchors(entries: Entries, found: _Findings) -> None:
         )
 
 
-def gather_runs(entries: Entries, found: _Findings) -> list[_RunEntries]:
-    """Collect each run's start and sealed heads from the ledger."""
+def gather_runs(chains: Mapping[str, Chain], found: Findings) -> list[_RunEntries]:
+    """Collect each run's start and sealed heads from the chain that it is written into."""
     runs: dict[str, _RunEntries] = {}
-    for place, number, entry in _present(entries, "data_start", "run_head", "run_end"):
-        try:
-            _gather(runs, place, number, entry)
-        except Broken as error:
-            found.broken(place, str(error))
+    for chain in chains.values():
+        for place, number, entry in chain.present("data_start", "run_head", "run_end"):
+            try:
+                if "of" not in entry["body"]:
+                    _gather(runs, place, number, entry)
+            except Broken as error:
+                found.broken(place, str(error))
     return list(runs.values())
 
 
@@ -233,9 +148,11 @@ def _gather(runs: dict[str, _RunEntries], place: str, number: int, entry: dict[s
     run = runs.get(name)
     if entry["type"] == "data_start":
         if run is not None:
-            raise Broken(f"run {name} starts a second time")
-        runs[name] = _RunEntries(name, number, entry)
+            raise Broken(f"run {name} starts a second time, after {run.place}")
+        runs[name] = _RunEntries(name, place, number, entry)
         return
+    if run is not None and place.split(":")[0] != run.place.split(":")[0]:
+        raise Broken(f"run {name} is written into another chain too, {run.place}")
     if run is None or run.ended:
         raise Broken(f"run {name} {'has no data_start before this' if run is None else 'had ended before this'}")
     marks = heads_of(entry["body"])
@@ -246,11 +163,11 @@ def _gather(runs: dict[str, _RunEntries], place: str, number: int, entry: dict[s
     run.ended = entry["type"] == "run_end"
 
 
-def check_run(folder: Path, run: _RunEntries, found: _Findings) -> None:
+def check_run(folder: Path, run: _RunEntries, found: Findings) -> None:
     """Check a run's manifest and its streams against what the ledger sealed of them."""
     manifest = folder / run.name / MANIFEST
     if not manifest.is_file() or hashlib.sha256(manifest.read_bytes()).hexdigest() != run.start["body"].get("manifest"):
-        found.broken(f"{run.name}/{MANIFEST}", f"it is missing or not what {LEDGER}:{run.line} sealed")
+        found.broken(f"{run.name}/{MANIFEST}", f"it is missing or not what {run.place} sealed")
     for stream in STREAMS:
         place = f"{run.name}/{stream}.jsonl"
         found.covered.add(place)
@@ -284,7 +201,7 @@ def _rolling(lines: list[bytes], first: dict[str, Any]) -> list[str]:
     return hashes
 
 
-def _check_marks(run: _RunEntries, stream: str, hashes: list[str], rest: bytes, found: _Findings) -> None:
+def _check_marks(run: _RunEntries, stream: str, hashes: list[str], rest: bytes, found: Findings) -> None:
     name = f"{run.name}/{stream}.jsonl"
     sealed = 0
     for place, marks in run.marks:
@@ -306,10 +223,10 @@ def _check_marks(run: _RunEntries, stream: str, hashes: list[str], rest: bytes, 
         )
 
 
-def check_files(folder: Path, entries: Entries, found: _Findings) -> None:
+def check_files(folder: Path, main: Chain, found: Findings) -> None:
     """Check the files whose digests entries state, and that no ``.jsonl`` file lies here unaccounted for."""
     stated: dict[str, tuple[str, Any]] = {}
-    for place, _, entry in _present(entries, *TYPES):
+    for place, _, entry in main.present(*TYPES):
         files = entry["body"].get("files", {})
         stated |= {name: (place, sha256) for name, sha256 in files.items()} if isinstance(files, dict) else {}
     for name, (place, sha256) in sorted(stated.items()):
@@ -326,17 +243,19 @@ def check_files(folder: Path, entries: Entries, found: _Findings) -> None:
 
 
 def verify(folder: Path) -> Report:
-    """Check the study in ``folder``: the chain, its witness, every run's streams, predictions, sealed files."""
-    found = _Findings()
-    entries = check_ledger(folder, found)
-    check_head(folder, entries, found)
-    check_predictions(entries, found)
-    for run in gather_runs(entries, found):
+    """Check the study in ``folder``: the chains, their witnesses, every run's streams, predictions, sealed files."""
+    found = Findings()
+    chains = check_chains(folder, found)
+    main = chains[MAIN]
+    check_predictions(main, found)
+    for run in gather_runs(chains, found):
         check_run(folder, run, found)
-        if late := [place for place, line, _ in _present(entries, "register", "amend") if line > run.line]:
+        before = known_before(run.start["body"], run.line - 1)
+        if late := [place for place, line, _ in main.present("register", "amend") if line > before]:
             found.unproven(f"run {run.name} began before the predictions of {', '.join(late)}")
-    check_files(folder, entries, found)
-    check_anchors(entries, found)
+    check_files(folder, main, found)
+    check_anchors(main, found)
+    check_witnesses(chains, found)
     found.unproven("that no other runs were made and left out, and that the numbers are what the code computed")
     return Report(tuple(found.problems), tuple(found.checked), tuple(found.not_proven))
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from leonids.errors import UsageError
 from leonids.ledger.chain import Ledger
-from leonids.ledger.lines import HEAD, LEDGER, MANIFEST
+from leonids.ledger.chains import chain_path
+from leonids.ledger.lines import HEAD, LEDGER, MAIN, MANIFEST, WRITERS
 from leonids.ledger.verify import Report, verify
 from leonids.study.rederive import differences
 
@@ -28,13 +29,15 @@ def check(folder: Path, *, rederive: bool) -> tuple[Report, list[str]]:
 
 
 def mend(folder: Path) -> str:
-    """Repair a half-written last line of a folder's ledger and say what was done.
+    """Repair a half-written last line of a folder's chains and say what was done.
 
     Raises ``UsageError`` for a folder that is no study's, ``IntegrityError`` for what no crash can have left.
     """
     _check_folder(folder)
-    entry = Ledger.repair(folder)
-    if entry is None:
-        return "nothing to repair: the ledger's last line is whole"
-    done = "completed" if "completed" in entry.body else "removed"
-    return f"repaired: a half-written last line was {done}; {LEDGER}:{entry.count} says so"
+    said = []
+    for writer in (MAIN, *sorted(path.parent.name for path in (folder / WRITERS).glob(f"*/{LEDGER}"))):
+        if (entry := Ledger.repair(folder, writer=writer)) is not None:
+            done = "completed" if "completed" in entry.body else "removed"
+            place = f"{chain_path(writer)}{LEDGER}:{entry.count}"
+            said.append(f"repaired: a half-written last line was {done}; {place} says so")
+    return "\n".join(said) or "nothing to repair: the ledger's last line is whole"

@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from leonids.launch import cores
@@ -16,6 +17,7 @@ from leonids.report.tables import print_verdicts
 from leonids.spec import find_study, load_run, load_study
 from leonids.study.conduct import conduct, judge_folder
 from leonids.study.folder import StudyFolder
+from leonids.study.join import join
 from leonids.study.plan import Choices, make_plan
 from leonids.study.single import train_single
 
@@ -47,6 +49,18 @@ def run_study(reference: str, *, out: Path | None, resume: bool, choices: Choice
     )
 
 
+def join_study(folder: Path, *, writer: str, arms: Sequence[str]) -> None:
+    """Train arms of the study in a folder as one of its writers; print the runs to stdout. Raises ``LeonidsError``."""
+    try:
+        with Terminal() as terminal:
+            runs = join(folder, writer=writer, arms=arms, watch=terminal)
+    except KeyboardInterrupt:
+        say_stopped(folder, way_on="the same command")
+        raise
+    for run in runs:
+        print_line(run.run)
+
+
 def train_run(path: Path, *, out: Path, resume: bool) -> None:
     """Train the run of a file and print the adapter's folder to stdout. Raises ``LeonidsError``."""
     sys.stderr.writelines(f"{for_terminal(warning)}\n" for warning in run_warnings([load_run(path)]))
@@ -59,10 +73,10 @@ def train_run(path: Path, *, out: Path, resume: bool) -> None:
     print_line(str(adapter))
 
 
-def say_stopped(out: Path) -> None:
+def say_stopped(out: Path, *, way_on: str = "the same command with --resume") -> None:
     """Say on stderr what an interrupt left, and how to go on."""
     if (out / LEDGER).is_file():
-        text = f"stopped; what was trained is kept in {out}: the same command with --resume goes on with it"
+        text = f"stopped; what was trained is kept in {out}: {way_on} goes on with it"
     else:
         text = "stopped; nothing was written"
     sys.stderr.write(for_terminal(text) + "\n")

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from leonids.ledger.lines import MAIN
 from leonids.ledger.registered import registered
 from leonids.records import Grade
 from leonids.report.claimed import verdict_of
@@ -155,10 +156,12 @@ def integrity(findings: Findings) -> str:
         if version.withdrawn or version.version > 1
     ]
     revised = _revised(findings)
+    others = sorted({entry.writer for entry in entries} - {MAIN})
     return "\n".join([
         "## Integrity",
         "",
         f"- Ledger: {len(entries)} entries, head `{entries[-1].sha256}`.",
+        *([f"- Other writers' chains, taken over: {markdown(', '.join(others))}."] if others else []),
         f"- Predictions locked: {', '.join(locked) or 'never'}.",
         f"- Plan digest: `{markdown(str(findings.folder.plan.get('digest', 'absent')))}`.",
         f"- Grades of the verdicts: {counted or 'no verdicts yet'}.",

@@ -1,7 +1,7 @@
 """What a terminal shows while a study runs: what comes next, a line an arm, the verdict table at each review."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -202,6 +202,10 @@ class Terminal:
     def grouped(self, passes: Sequence[Pass]) -> None:
         """Say which runs are trained together, and how."""
         self._print(f"pass {number} of {len(passes)}: {one}" for number, one in enumerate(passes, 1))
+
+    def waiting(self, runs: Mapping[str, str]) -> None:
+        """Say whose runs are waited for."""
+        self._print([f"waiting for other writers: {', '.join(f'{run} ({name})' for run, name in runs.items())}"])
 
     def moved(self, runs: Sequence[RunProgress]) -> None:
         """Show where the runs are."""

@@ -1,6 +1,7 @@
 """Conducting a study: register, then train, judging at each review. Time and effects are here and in ``launch``."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,16 +14,20 @@ from leonids.claims.prediction import resolved
 from leonids.digest import Json, canonical_json
 from leonids.errors import OutputError, SpecError, UsageError
 from leonids.launch import Pass, check_installed, launch
-from leonids.ledger.chain import Ledger, read_entries
+from leonids.ledger.chain import Ledger, heads_in, read_entries
 from leonids.ledger.entry import Entry
-from leonids.ledger.lines import HEAD, LEDGER
+from leonids.ledger.lines import HEAD, LEDGER, MAIN
+from leonids.ledger.runs import run_state
+from leonids.ledger.writers import claim, take_over
 from leonids.records import Verdict
-from leonids.spec import FOREIGN
+from leonids.spec import FOREIGN, RunSpec
 from leonids.study.floors import ArmFloors, floors_by_arm
 from leonids.study.folder import FLOORS, PLAN, FolderEvidence, StudyFolder, note_about
 from leonids.study.plan import Plan
 from leonids.study.progress import Progress, RunProgress, sealed_steps
 from leonids.study.setting import setting_of
+
+WAIT_S = 1.0
 
 
 class Watch(Protocol):
@@ -34,6 +39,10 @@ class Watch(Protocol):
 
     def grouped(self, passes: Sequence[Pass]) -> None:
         """The runs are grouped into passes; none has begun."""
+        ...
+
+    def waiting(self, runs: Mapping[str, str]) -> None:
+        """All that is left are runs of other writers, ``{run: writer}``."""
         ...
 
     def moved(self, runs: Sequence[RunProgress]) -> None:
@@ -163,16 +172,28 @@ class Conductor:
         self._out = out
         self._ledger = ledger
         self._watch = watch
+        self._heads: Mapping[str, Json] = {}
         self._progress = Progress(plan.runs, out, head=StudyFolder.open(out).head)
 
     def tick(self) -> None:
         """Show what the runs have written since the last call; judge each review that they have sealed, once."""
         self._watch.moved(self._progress.read())
+        if (heads := heads_in(self._out, but=MAIN)) != self._heads:
+            take_over(self._out, self._ledger)
+            self._heads = heads
         for review in self._due():
             folder = StudyFolder.open(self._out)
             verdicts = judge_folder(folder, at=review)
             write_verdicts(self._ledger, verdicts, at=review)
             self._watch.reviewed(folder, review, verdicts)
+
+    def wait(self, runs: Mapping[str, str]) -> None:
+        """Judge on until the runs of other writers, ``{run: writer}``, have ended as well."""
+        if runs:
+            self._watch.waiting(runs)
+        while any(run_state(self._ledger.entries(), run) != "finished" for run in runs):
+            time.sleep(WAIT_S)
+            self.tick()
 
     def _due(self) -> list[float]:
         entries = self._ledger.entries()
@@ -187,20 +208,32 @@ class Conductor:
         ]
 
 
-def conduct(plan: Plan, out: Path, *, resume: bool, watch: Watch) -> StudyFolder:
-    """Run a study to its end and return its folder, with the last verdicts in the ledger."""
+def check_trainable(runs: Sequence[RunSpec]) -> None:
+    """Raise what keeps runs from being trained, before anything is written."""
     check_installed()
-    for run in plan.runs:
+    for run in runs:
         if run.universe is None:
             raise UsageError(
                 f"arm {run.arm} has the universe {FOREIGN!r}",
                 rule="leonids trains on universes of LEO",
                 way_out="train it with a trainer of yours and LeonidsCallback, or leave it out with --arms",
             )
+
+
+def conduct(plan: Plan, out: Path, *, resume: bool, watch: Watch) -> StudyFolder:
+    """Run a study to its end and return its folder, with the last verdicts in the ledger.
+
+    What another writer has claimed is waited for instead of trained.
+    """
+    check_trainable(plan.runs)
     ledger = register(plan, out, resume=resume)
     watch.registered(plan, out)
-    tick = Conductor(plan, out, ledger, watch).tick
-    launch(plan.runs, out=out, resume=resume, tick=tick, planned=watch.grouped)
+    owners = {run.run: claim(out, run.run, MAIN) for run in plan.runs}
+    conductor = Conductor(plan, out, ledger, watch)
+    own = [run for run in plan.runs if owners[run.run] == MAIN]
+    if own:
+        launch(own, out=out, resume=resume, tick=conductor.tick, planned=watch.grouped)
+    conductor.wait({run: writer for run, writer in owners.items() if writer != MAIN})
     folder = StudyFolder.open(out)
     verdicts = judge_folder(folder, at=None)
     if not folder.closed:

@@ -12,11 +12,12 @@ import numpy as np
 from leonids.claims.evidence import RunFacts, Units, Window, step_at
 from leonids.claims.prediction import Hypothesis, Question, resolved
 from leonids.errors import IntegrityError, UsageError
-from leonids.ledger.chain import read_entries
 from leonids.ledger.entry import Entry
 from leonids.ledger.grades import grade, watermark_of
+from leonids.ledger.lines import MAIN
 from leonids.ledger.registered import Registered, registered
 from leonids.ledger.runs import intact, run_state
+from leonids.ledger.writers import broken_writers, read_witnessed
 from leonids.records import CELLS, Grade
 from leonids.spec import FOREIGN, RunSpec, StudySpec, validate
 from leonids.study.progress import sealed_steps
@@ -89,7 +90,7 @@ class StudyFolder:
     @classmethod
     def open(cls, out: Path) -> "StudyFolder":
         """Read a folder's ledger. Raises ``UsageError`` where there is no study, ``IntegrityError`` if changed."""
-        entries = read_entries(out)
+        entries = read_witnessed(out)
         if note_about(entries, PLAN) is None and note_about(entries, RUN) is None:
             raise UsageError(f"{out} holds no study", rule="`leonids run` or `leonids register` writes its plan first")
         return cls(out, entries)
@@ -209,7 +210,8 @@ class StudyFolder:
                 arm=run.arm,
                 seed=run.data_seed,
                 planned_steps=run.steps,
-                done_steps=self.streams(run.run).done_steps,
+                # What the ledger does not know of has not begun, whatever lies in the run's folder.
+                done_steps=0 if self._state(run.run) == "absent" else self.streams(run.run).done_steps,
                 grade=self._grade(run.run, prediction),
                 seen_steps=self._seen_steps(run.run, prediction),
                 broken=self._broken(run, prediction),
@@ -225,8 +227,15 @@ class StudyFolder:
     def _intact(self) -> dict[tuple[str, str], bool]:
         return {}
 
+    @cached_property
+    def _broken_writers(self) -> frozenset[str]:
+        return broken_writers(self.out)
+
     def _broken(self, run: RunSpec, prediction: str) -> bool:
-        """Whether the stream that a prediction rests on is not what the ledger sealed of it."""
+        """Whether the stream that a prediction rests on, or its writer's chain, is not what was sealed of it."""
+        writer = next((e.writer for e in self.entries if e.type == "data_start" and e.body["run"] == run.run), MAIN)
+        if writer != MAIN and writer in self._broken_writers:
+            return True
         claims = self.study.predictions
         split = next(one.measure.split for one in claims if one.id == prediction)
         key = (run.run, "steps" if split == "train" else "reviews")

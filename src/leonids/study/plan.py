@@ -78,7 +78,8 @@ def scale_of(study: StudySpec, choices: Choices) -> tuple[str, ScaleSpec]:
     return first, study.scales[first]
 
 
-def _check_choices(study: StudySpec, choices: Choices) -> None:
+def check_choices(study: StudySpec, choices: Choices) -> None:
+    """Raise ``UsageError`` for arms or steps that a study cannot have."""
     if choices.arms == ():
         raise UsageError("--arms names none", rule=f"study {study.study!r} has {', '.join(study.arms)}")
     for arm in choices.arms or ():
@@ -100,7 +101,7 @@ def make_plan(study: StudySpec, choices: Choices, *, beside: Path | None = None)
 
     ``beside`` is the folder that universes given as files are relative to.
     """
-    _check_choices(study, choices)
+    check_choices(study, choices)
     name, scale = scale_of(study, choices)
     arms = [arm for arm in study.arms if choices.arms is None or arm in choices.arms]
     steps = choices.steps or scale.steps

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from leonids.digest import Json
 from leonids.errors import UsageError
-from leonids.ledger.chain import Ledger
 from leonids.ledger.runs import RunWriter, run_state
 from leonids.ledger.streams import StreamHead
+from leonids.ledger.writers import run_ledger
 from leonids.spec import RunSpec
 from leonids.train.adapters import load_into, peft_tensors, start_fresh, write_adapter
 from leonids.train.bases import load_base
@@ -80,7 +80,7 @@ class Native:
     def fit(self, runs: Sequence[RunSpec], *, out: Path, resume: bool) -> None:
         """Train ``runs`` into ``out``; see ``Backend.fit``."""
         check_pass(runs)
-        if resume and all(run_state(Ledger.open(out).entries(), run.run) == "finished" for run in runs):
+        if resume and all(run_state(run_ledger(out, run.run).entries(), run.run) == "finished" for run in runs):
             return
         with ExitStack() as opened, stop_requests() as stop, deterministic(), enough_memory(runs):
             Training(runs, out=out, resume=resume, opened=opened).train(stop)
@@ -124,7 +124,8 @@ class Training:
 
     def _open_writers(self, opened: ExitStack, *, resume: bool) -> list[RunWriter | None]:
         """Open the run folders, at the last step that every run has a checkpoint of; None for a finished run."""
-        ledger = Ledger.open(self.out)
+        # Runs of one pass are one writer's: they were claimed together.
+        ledger = run_ledger(self.out, self.runs[0].run)
         states = [run_state(ledger.entries(), run.run) if resume else "absent" for run in self.runs]
         at = common_step([self._folder(run) for run in self.runs]) if resume else None
         writers: list[RunWriter | None] = []

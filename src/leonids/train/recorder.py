@@ -8,9 +8,9 @@ from typing import Any, final
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from leonids.ledger.chain import Ledger
 from leonids.ledger.disk import write_whole
 from leonids.ledger.runs import RunWriter, run_state
+from leonids.ledger.writers import run_ledger
 from leonids.spec import RunSpec
 from leonids.train.bases import Base
 from leonids.train.bodies import Body
@@ -50,7 +50,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
 
     def open(self, opened: ExitStack, *, resume: bool) -> None:
         """Open the run folder, at the checkpoint that training goes on from."""
-        ledger, name = Ledger.open(self.out), self.run.run
+        ledger, name = run_ledger(self.out, self.run.run), self.run.run
         if resume and run_state(ledger.entries(), name) == "started":
             mark = None if self.last is None else json.loads((self.last / WATERMARK).read_text(encoding="utf-8"))
             self.writer = RunWriter.resume(self.out, name, ledger, mark)

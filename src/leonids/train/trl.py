@@ -18,8 +18,8 @@ from transformers import PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
 from leonids.errors import UsageError
-from leonids.ledger.chain import Ledger
 from leonids.ledger.runs import run_state
+from leonids.ledger.writers import run_ledger
 from leonids.spec import AdapterSpec, RunSpec
 from leonids.train.adapters import PREFIX, fresh_a, write_adapter
 from leonids.train.bases import Base, load_base
@@ -44,7 +44,7 @@ class Trl:
         check_reviews(runs)
         with stop_requests() as stop:
             for run in runs:
-                if not (resume and run_state(Ledger.open(out).entries(), run.run) == "finished"):
+                if not (resume and run_state(run_ledger(out, run.run).entries(), run.run) == "finished"):
                     _train(run, out=out, resume=resume, stop=stop)
 
 
