@@ -32,9 +32,11 @@ refresh-smoke: $(VENV)/demo.stamp
 
 # The page's own tests need a Chromium; where there is none, the rest is run.
 MARKS := not slow$(if $(shell command -v chromium),, and not browser)
+# So do the tests of reasoning-gym's own items need that package.
+WITHOUT_GYM = $(BIN)/python -c 'from importlib.util import find_spec as f; print("" if f("reasoning_gym") else " and not gym")'
 
 test: $(VENV)/dev.stamp
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m '$(MARKS)' $(ARGS)
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "$(MARKS)$$($(WITHOUT_GYM))" $(ARGS)
 
 test-slow: $(VENV)/dev.stamp
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow $(ARGS)
@@ -67,6 +69,7 @@ endif
 
 $(VENV)/demo.stamp: EXTRAS = train,web,report
 $(VENV)/dev.stamp: EXTRAS = train,web,report,dev
+$(VENV)/dev.stamp: ALSO = reasoning-gym
 $(VENV)/demo.stamp $(VENV)/dev.stamp: pyproject.toml
 	@$(WHOLE) || { \
 	  command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there: leonids needs Python 3.11 or newer: make PYTHON=python3.11" >&2; exit 1; }; \
@@ -76,5 +79,7 @@ $(VENV)/demo.stamp $(VENV)/dev.stamp: pyproject.toml
 	@echo 'installing leonids[$(EXTRAS)] into $(VENV): once, and torch is large'
 	@rm -f $(VENV)/whole
 	@$(BIN)/python -m pip install --editable '.[$(EXTRAS)]'
+	@[ -z '$(ALSO)' ] || $(BIN)/python -m pip install --editable '.[$(ALSO)]' || \
+	  echo '$(ALSO) cannot be installed, as where there is no C compiler: its own tests (marker gym) are left out' >&2
 	@printf '%s' "$(CURDIR)" > $(VENV)/whole
 	@touch $@

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,37 @@ def pair_file(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path
     path = tmp_path_factory.mktemp("pair") / "study.yaml"
     path.write_text(PAIR.format(base=tiny_base))
     return path
+
+
+SPELLED: dict[str, Callable[[int], str]] = {
+    "number_filtering": lambda i: f"['{i}.50']",
+    "number_sorting": lambda i: f"['-{i}', '{i}.0']",
+    "word_sorting": lambda i: "ant, bee" + i % 7 * ", cat",
+    "spell_backward": lambda i: "w" + "o" * (i % 9),
+    "family_relationships": lambda i: ("aunt", "uncle", "son")[i % 3],
+}
+
+
+@dataclass(frozen=True)
+class PlantedSource:
+    """Questions for ``transfer:gym`` that need no package: each task's answer in its own spelling.
+
+    ``questions`` and ``answers`` put others in their place.
+    """
+
+    version: str = "planted"
+    questions: Callable[[str, int, int], str | None] = lambda task, seed, index: None
+    answers: Callable[[str, int, object], object] = lambda task, index, known: known
+
+    def draw(self, task: str, *, seed: int, index: int) -> tuple[str, object]:
+        question = self.questions(task, seed, index) or f"{task} {seed} number {index}?"
+        return question, self.answers(task, index, SPELLED.get(task, str)(index))
+
+
+@pytest.fixture(scope="session")
+def make_source() -> type[PlantedSource]:
+    """The maker of a source of questions for ``transfer:gym``."""
+    return PlantedSource
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 
 from leonids import cli, launch, universe
 from leonids.errors import LeonidsError
+from leonids.gym import source
 from leonids.ledger.chain import Ledger
 from leonids.ledger.lines import LEDGER
 from leonids.ledger.runs import RunWriter
@@ -164,6 +165,27 @@ def test_a_missing_library_names_the_extra_that_brings_it(
     for arguments in (("run", pair_file, "--out", tmp_path / "out"), ("eval", "x", "--universe", "consistent")):
         code, _, err = said(*arguments)
         assert (code, "leonids[train]" in one_line(err)) == (4, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_foreign_tasks_name_their_extra_before_anything_is_written(
+    said: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> str:
+        raise source.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(source.metadata, "version", absent)
+    run = tmp_path / "run.yaml"
+    run.write_text('{run: r, arm: a, universe: consistent, base: nano, steps: 1, transfer: ["transfer:gym"]}')
+    universe = ("consistent", "--split", "transfer:gym")
+    for arguments in (
+        ("run", "transfer", "--out", tmp_path / "out"),
+        ("train", run, "--out", tmp_path / "out"),
+        ("eval", "nano", "--universe", *universe),
+        ("sample", *universe, "--out", tmp_path / "out"),
+    ):
+        code, _, err = said(*arguments)
+        assert (code, "leonids[reasoning-gym]" in one_line(err)) == (4, True)
     assert not (tmp_path / "out").exists()
 
 

@@ -36,6 +36,7 @@ ROOM_LIBRARIES: dict[str, set[str]] = {
     "claims": {"numpy", "scipy", "pydantic_core"},
     "floor": {"numpy", "scipy", "tokenizers", "safetensors", "platformdirs", "huggingface_hub"},
     "spec": {"pydantic", "ruamel"},
+    "gym": {"reasoning_gym"},
     "launch": {"psutil", "ray"},
     "study": {"numpy", "pydantic"},
     "report": {"numpy", "matplotlib", "jinja2", "markdown_it", "rich"},
@@ -274,8 +275,9 @@ def test_every_library_that_is_imported_is_declared() -> None:
         "huggingface_hub": "huggingface-hub",
         "pydantic_core": "pydantic",
         "rfc3161_client": "rfc3161-client",
+        "reasoning_gym": "reasoning-gym",
     }
-    extra_of = {"launch": "ray", "ledger": "anchors"}
+    extra_of = {"launch": "ray", "ledger": "anchors", "gym": "reasoning-gym"}
     undeclared = {}
     for path, tree in modules():
         declared = core | extras.get(extra_of.get(room_of(path), room_of(path)), set())

@@ -89,6 +89,7 @@ class MissingDependency(LeonidsError):
 EXTRAS = {
     **dict.fromkeys(("matplotlib", "markdown_it"), "report"),
     **dict.fromkeys(("starlette", "uvicorn", "jinja2"), "web"),
+    "reasoning_gym": "reasoning-gym",
 }
 """Which extra brings an optional package; every other one is of ``train``."""
 

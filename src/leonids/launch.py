@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from types import FrameType
 from typing import final
 
 from leonids.errors import MissingDependency, OutputError, RunFailed
+from leonids.gym.source import check_installed as gym_installed
 from leonids.ledger.chain import chain_folder
 from leonids.ledger.disk import make_folder, write_whole
 from leonids.ledger.lines import MAIN
@@ -30,6 +31,7 @@ from leonids.ledger.writers import owner, run_ledger
 from leonids.spec import RunSpec
 from leonids.train.passes import depth_of, needs, plan_passes
 from leonids.train.worker import INTERRUPTED, PARENT
+from leonids.universe.splits import GYM
 
 TICK_S = 0.25
 GRACE_S = 120.0
@@ -82,8 +84,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def check_installed() -> None:
-    """Raise ``MissingDependency`` where training cannot work, before anything is written."""
+def check_installed(splits: Iterable[str] = ()) -> None:
+    """Raise ``MissingDependency`` where training or measuring on ``splits`` cannot work, before anything is written."""
     for name in NEEDED:
         if find_spec(name) is None:
             raise MissingDependency(
@@ -91,6 +93,8 @@ def check_installed() -> None:
                 rule="training needs it",
                 way_out="pip install 'leonids[train]'",
             )
+    if GYM in splits:
+        gym_installed()
 
 
 def launch(

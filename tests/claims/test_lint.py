@@ -71,6 +71,8 @@ CASES = [
     ("prompt in the loss", "warn", {"metric": "loss", "tokens": "all", "expect": {"below": 0.8}},
      {"floors": {("a", "all"): 0.72}}),
     ("computed", "warn", {"metric": "floor", "expect": {"below": 0.8}}, {}),
+    ("no floor", "refuse", {"metric": "excess", "expect": {"below": 0.8}, "split": "transfer:gym"},
+     {"splits": ("validation", "transfer:gym")}),
     ("no contrast", "warn", {"expect": {"coincide": 0.05}, "versus": "b"}, {}),
 ]  # fmt: skip
 
@@ -103,6 +105,19 @@ def test_a_claim_that_reading_the_prompt_can_decide_is_not_called_easy(find):
     assert find({"metric": "loss", "expect": {"below": 0.5}}, known=known) == set()
     flat = {"metric": "loss", "expect": {"plateaus": 0.1}, "when": {"over": (0.15, 0.6)}}
     assert find(flat, known=known) == set()
+
+
+def test_floors_and_ceilings_of_training_say_nothing_of_another_split(find):
+    split = {"split": "transfer:gym", "when": {"at": 1.0}}
+    known = setting(
+        ceilings={("a", "match"): 0.85},
+        floors={("a", "answer"): 0.7, ("a", "all"): 0.7},
+        easy={("a", "answer"): 0.9},
+        splits=("validation", "transfer:gym"),
+    )
+    assert find({"expect": {"above": 0.9}, **split}, known=known) == set()
+    assert find({"metric": "loss", "expect": {"below": 0.6}, **split}, known=known) == set()
+    assert find({"metric": "loss", "tokens": "all", "expect": {"below": 0.8}, **split}, known=known) == set()
 
 
 def test_a_kill_may_end_what_another_trainer_trains(find):

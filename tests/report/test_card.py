@@ -14,7 +14,7 @@ from leonids.cli.common import HELD_OUT
 from leonids.digest import canonical_json
 from leonids.report import card
 from leonids.spec import load_universe
-from leonids.universe.splits import FAMILIES, SPLITS
+from leonids.universe.splits import FAMILIES, GYM, SPLITS
 from leonids.universe.universe import Universe
 
 COMMAND = re.compile(r"^leonids (sample .*)$", re.MULTILINE)
@@ -102,4 +102,4 @@ def test_help_names_every_split(monkeypatch: Any, capsys: Any, command: str) -> 
     assert run(monkeypatch, command, "--help") == 0
     shown = capsys.readouterr().out
     assert all(family in shown for family in FAMILIES)
-    assert set(re.findall(r"\w+", HELD_OUT)) >= {*SPLITS[1:], *FAMILIES}
+    assert set(re.findall(r"\w+", HELD_OUT)) >= {*SPLITS[1:], *FAMILIES, GYM.split(":")[1]}

@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import Literal, TypeAlias, final
 
 from leonids.claims.cards import best_power, needed_for, planned_units
-from leonids.claims.measure import Measure
+from leonids.claims.measure import SPLITS, Measure
 from leonids.claims.pairs import PAIR_CHECKS, plateau_conflicts
 from leonids.claims.predicates import predicate_of
 from leonids.claims.prediction import Hypothesis, Prediction, Question
@@ -20,6 +20,7 @@ from leonids.claims.regions import Region
 from leonids.claims.setting import Setting
 from leonids.digest import Json
 from leonids.errors import LeonidsError
+from leonids.universe.splits import GYM
 
 Severity: TypeAlias = Literal["refuse", "warn"]
 
@@ -124,12 +125,13 @@ def _covers(region: Region, low: float, high: float) -> bool:
 
 
 def _possible(measure: Measure, setting: Setting) -> tuple[float, float, str]:
-    kind = measure.kind
-    if kind.name == "loss" and (measure.arm, measure.tokens) in setting.floors:
+    """Return the least and the greatest value there can be, and why. Floors and ceilings are of training's program."""
+    kind, own = measure.kind, measure.split in SPLITS
+    if own and kind.name == "loss" and (measure.arm, measure.tokens) in setting.floors:
         return setting.floors[measure.arm, measure.tokens], kind.high, f"the floor of {measure.tokens} tokens"
     if kind.name == "excess":
         return 0.0, kind.high, "no model beats the floor on fresh data"
-    if (measure.arm, kind.name) in setting.ceilings:
+    if own and (measure.arm, kind.name) in setting.ceilings:
         return kind.low, setting.ceilings[measure.arm, kind.name], "the ceiling of the universe"
     return kind.low, kind.high, "by definition"
 
@@ -138,7 +140,7 @@ def _easy(prediction: Prediction, setting: Setting) -> Found:
     """Find a loss that a learner reaches without reading any prompt, and a margin wider than all there is to learn."""
     measure = prediction.measure
     easy = setting.easy.get((measure.arm, measure.tokens))
-    if measure.metric != "loss" or easy is None:
+    if measure.metric != "loss" or easy is None or measure.split not in SPLITS:
         return
     region = single(prediction)
     if region is not None and not math.isfinite(region.pieces[0][0]) and region.pieces[-1][1] >= easy:
@@ -239,6 +241,8 @@ def _prompt(prediction: Prediction, setting: Setting) -> Found:
     floor = setting.floors.get((measure.arm, measure.tokens))
     if region is None or measure.metric != "loss" or measure.tokens not in ("all", "prompt") or floor is None:
         return
+    if measure.split not in SPLITS:
+        return
     largest = max((abs(number) for number in prediction.expect.numbers), default=0.0)
     if largest >= floor >= 0.5 * largest > 0:
         says = (
@@ -250,6 +254,13 @@ def _prompt(prediction: Prediction, setting: Setting) -> Found:
 def _exact(prediction: Prediction, setting: Setting) -> Found:
     if prediction.measure.metric in ("floor", "head_floor"):
         yield "warn", f"{prediction.measure.metric} is computed, not observed", "predict the excess, which data decide"
+
+
+def _no_floor(prediction: Prediction, setting: Setting) -> Found:
+    metric = prediction.measure.metric
+    if prediction.measure.split == GYM and metric in ("floor", "head_floor", "excess"):
+        says = f"nobody knows the floor of {GYM}, so {metric} is not measured there"
+        yield "refuse", says, "claim match, against an arm with answers: shuffled"
 
 
 def _contrast(prediction: Prediction, others: Sequence[Prediction]) -> Iterator[tuple[str, str]]:
@@ -286,5 +297,6 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("no branch", _branches),
     ("prompt in the loss", _prompt),
     ("computed", _exact),
+    ("no floor", _no_floor),
 )
 """One row per check of a single prediction; checks between two are ``pairs.PAIR_CHECKS``."""

@@ -21,7 +21,7 @@ app = typer.Typer(
 Out = Annotated[Path, typer.Option("--out", help="Folder for everything that is written.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Study = Annotated[str, typer.Argument(help="A shipped study's name, or a study.yaml.")]
-HELD_OUT = "validation, test, or transfer:composition, deeper, longer, renamed or related"
+HELD_OUT = "validation, test, or transfer:composition, deeper, longer, renamed, related or gym"
 """The splits beside train, for ``--help``; a test holds them against ``universe.splits``."""
 
 Scale = Annotated[str | None, typer.Option(help="nano, small or full.")]

@@ -154,6 +154,36 @@ def role_at(offsets: tuple[int, int], roles: Sequence[int]) -> int:
     return STRUCTURE
 
 
+def encode_foreign(example: Example, tokenizer: Tokenizer) -> Encoded:
+    """Return the tokens and roles of an example whose program nobody knows: its floors are NaN, which is not 0.
+
+    Raises ``FloorError`` where the tokenizer does not give the example's text back.
+    """
+    parts = [tokenizer.encode(text) for text in (example.prompt, example.completion)]
+    for text, (ids, _) in zip((example.prompt, example.completion), parts, strict=True):
+        _check_given_back(tokenizer, ids, text)
+    (prompt, _), (answer, offsets) = parts
+    roles = _character_roles(example)
+    ids = [tokenizer.end_id, *prompt, *answer, tokenizer.end_id]
+    prompt_tokens = 1 + len(prompt)
+    return Encoded(
+        ids=ids,
+        roles=[PROMPT] * prompt_tokens + [role_at(span, roles) for span in offsets] + [END],
+        floor_nats=[0.0] + [math.nan] * (len(ids) - 1),
+        prompt_tokens=prompt_tokens,
+        nexts={},
+    )
+
+
+def _check_given_back(tokenizer: Tokenizer, ids: Sequence[int], text: str) -> None:
+    if tokenizer.decode(ids) != text:
+        raise FloorError(
+            f"the tokenizer does not give {text!r} back",
+            rule="R7: a floor needs a lossless tokenizer",
+            way_out="use another tokenizer",
+        )
+
+
 def equal_token_share(universe: Universe, tokenizer: Tokenizer) -> float:
     """Return the share of words that ``transfer:renamed`` replaces by words of as many tokens.
 
@@ -211,12 +241,7 @@ class TokenFloor:
 
     def _check(self, example: Example) -> None:
         for text in (example.prompt, example.completion):
-            if self._tokenizer.decode(self._ids(text)[0]) != text:
-                raise FloorError(
-                    f"the tokenizer does not give {text!r} back",
-                    rule="R7: a floor needs a lossless tokenizer",
-                    way_out="use another tokenizer",
-                )
+            _check_given_back(self._tokenizer, self._ids(text)[0], text)
         whole = self._ids(example.prompt)[0]
         joined: tuple[int, ...] = ()
         for emission in example.trace:

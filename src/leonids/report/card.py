@@ -71,7 +71,7 @@ def write_folder(universe: str, *, n: int, split: str | None, seed: int, tokeniz
 
 def _rows(made: Universe, split: str, *, n: int, seed: int, floor: TokenFloor | None) -> Iterator[dict[str, Any]]:
     for index in range(n):
-        row = example_json(made.example(split, seed, index), floor)
+        row = example_json(made.example(split, seed, index), floor.encode if floor else None)
         roles = [dict(zip(("start", "end", "role"), span, strict=True)) for span in row["roles"]]
         yield {**row, "answer": canonical_json(row["answer"]).decode(), "roles": roles}
 

@@ -16,6 +16,7 @@ PACKAGES: tuple[tuple[str, str, str, str], ...] = (
     ("gguf", "gguf", "train", "fetching smollm2-135m"),
     ("matplotlib", "matplotlib", "report", "figures"),
     ("markdown_it", "markdown-it-py", "report", "HTML reports"),
+    ("reasoning_gym", "reasoning-gym", "reasoning-gym", "transfer:gym"),
 )
 """Module, distribution, the extra that brings it, and what it is for."""
 

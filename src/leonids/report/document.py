@@ -101,6 +101,7 @@ def blocks_of(findings: Findings, figures: Sequence[tuple[str, str, str]]) -> di
         **hypotheses,
         "progress": "## Progress Tracking",
         **checkpoints,
+        **({"transfer": facts.transfer(findings)} if any(run.transfer for run in findings.folder.runs) else {}),
         "questions": sections.questions(findings),
         "arms": facts.arms(findings),
         "floors": facts.floors(findings),

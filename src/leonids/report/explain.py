@@ -19,6 +19,7 @@ from leonids.report.anatomy import Anatomy, Floors, Part, anatomy, head_reason, 
 from leonids.report.numbers import Known, Missing, Value, adding_up, interval, nats, percent, ratio, share
 from leonids.report.phases import Phase, Standing, ladder_of, phase_of, standing_of
 from leonids.report.reliability import Reliability, reliability
+from leonids.report.transfer import Moved, moved, moved_lines
 from leonids.spec import RunSpec
 from leonids.study.cases import Case, cases_of
 from leonids.study.folder import StudyFolder
@@ -46,7 +47,8 @@ class Explanation:
     """Where a run's loss comes from at one review. What is not known is a ``Missing`` with its reason.
 
     ``ceiling`` is the best expected match under the universe; ``step`` is None before the first review; ``foreign``
-    says that the data are not LEO's. ``cases`` are the matches by the examples' tags, where they have any.
+    says that the data are not LEO's. ``cases`` are the matches by the examples' tags, where they have any;
+    ``transfer`` is there at the last review alone.
     """
 
     run: str
@@ -72,6 +74,7 @@ class Explanation:
     head_unknown: str
     foreign: bool
     wall_s: float
+    transfer: tuple[Moved, ...] = ()
 
 
 def located(path: Path) -> tuple[Path, str]:
@@ -144,6 +147,7 @@ def explain(folder: StudyFolder, run: str, *, step: int | None = None) -> Explan
         head_unknown=head_reason(folder.floors.get(spec.arm)),
         foreign=spec.universe is None,
         wall_s=streams.wall_s,
+        transfer=moved(folder, spec) if step is None and found else (),
     )
     return blank if found is None else _measured(blank, folder, *found)
 
@@ -248,6 +252,7 @@ def lines(explanation: Explanation) -> list[str]:
         *_ladder_line(found.ladder),
         *_reliability_line(found.reliability),
         _bounds_line(found.bounds),
+        *moved_lines(found.transfer),
         f"wall time {found.wall_s:.0f} s for {found.done_steps} steps",
     ]
     return text + alarms(found)

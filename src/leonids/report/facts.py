@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from leonids.gym.items import FLOOR_UNKNOWN, passed_over_line
 from leonids.ledger.lines import MAIN
 from leonids.ledger.registered import registered
 from leonids.records import Grade
@@ -11,9 +12,11 @@ from leonids.report.claimed import verdict_of
 from leonids.report.escape import markdown
 from leonids.report.findings import Findings
 from leonids.report.numbers import Value, ends, share
-from leonids.report.sections import table
+from leonids.report.sections import cell, table
+from leonids.report.transfer import points
 from leonids.spec import FOREIGN, RunSpec
 from leonids.study.folder import StudyFolder
+from leonids.universe.splits import GYM
 
 GRADES: Mapping[Grade, str] = {
     "anchored": "locked before the data, and something outside dates the lock",
@@ -140,6 +143,39 @@ def _audit_row(folder: StudyFolder, run: str) -> tuple[str, ...] | None:
         f"{ends(found, scale=100, places=1)} %" if isinstance(found, Value) else found.reason,
         ", ".join(dict.fromkeys(withdrawn)) or "no review",
     )
+
+
+def transfer(findings: Findings) -> str:
+    """Return what became of match on the transfer splits of each run, beside the run that learnt the format alone."""
+    rows = [
+        (
+            markdown(found.run),
+            one.split if not one.part else f"{one.split}, {one.part}",
+            cell(one.before, scale=100, places=1),
+            cell(one.after, scale=100, places=1),
+            points(one.change),
+            f"{markdown(one.control)} {points(one.control_change)}" if one.control else "none",
+            points(one.beyond) if one.control else "unknown: no control",
+        )
+        for found in findings.explanations
+        for one in found.transfer
+    ]
+    text = ["## Transfer", ""]
+    if not rows:
+        return "\n".join([*text, "Nothing yet: it is measured before training and at the last review."])
+    header = ("Run", "Split", "Match before, %", "After, %", "Change, points", "Control's change", "Beyond the control")
+    text += [
+        "Match where nothing was trained, on the same items before and after; 95 % intervals in brackets, paired by "
+        "item. A control trains on the same prompts with the answers of others: it learns the format alone, begins as "
+        "the same base and sees the same items, so what is beyond it is what no format explains.",
+        "",
+        table(header, rows),
+    ]
+    foreign = [one for found in findings.explanations for one in found.transfer if one.split == GYM and not one.part]
+    if foreign:
+        said = dict.fromkeys(passed_over_line(one.passed_over) for one in foreign)
+        text += ["", f"{GYM}: {FLOOR_UNKNOWN}; {' · '.join(said)}."]
+    return "\n".join(text)
 
 
 def integrity(findings: Findings) -> str:

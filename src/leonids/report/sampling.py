@@ -2,43 +2,51 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from leonids.errors import OutputError
 from leonids.floor.entropy import Repeats, answer_nats, prompt_nats, repeats
-from leonids.floor.tokens import TokenFloor
+from leonids.floor.tokens import Encoded, TokenFloor, encode_foreign
+from leonids.gym.items import Items, passed_over_line
+from leonids.gym.source import PACKAGE, VERSION, ReasoningGym
 from leonids.records import ROLES, Example
 from leonids.report.escape import for_terminal, json_text
 from leonids.spec import RunSpec, load_universe
 from leonids.study.floors import tokenizer_of
+from leonids.universe.splits import GYM
 from leonids.universe.universe import Universe
 
 
-def example_json(example: Example, floor: TokenFloor | None) -> dict[str, Any]:
-    """Return an example as a line of JSONL; with ``floor`` its tokens, their roles and floors too.
+def example_json(example: Example, encode: Callable[[Example], Encoded] | None) -> dict[str, Any]:
+    """Return an example as a line of JSONL; with ``encode`` its tokens, their roles and floors too.
 
-    ``roles`` are ``[start, end, role]`` over the characters of prompt + completion. ``nats`` are -ln P.
+    ``roles`` are ``[start, end, role]`` over the characters of prompt + completion. ``nats`` are -ln P, null where
+    nobody knows them.
     """
-    prompt, answer = prompt_nats(example), answer_nats(example)
+    nats = None
+    if example.split != GYM:
+        prompt, answer = prompt_nats(example), answer_nats(example)
+        nats = {"prompt": prompt, "answer": answer, "total": prompt + answer}
     line: dict[str, Any] = {
         "id": f"{example.universe[:12]}/{example.split}/{example.seed}/{example.index}",
         "prompt": example.prompt,
         "completion": example.completion,
         "answer": example.answer,
         "roles": [[span.start, span.end, span.role] for span in example.spans],
-        "nats": {"prompt": prompt, "answer": answer, "total": prompt + answer},
+        "nats": nats,
         "tags": dict(example.tags),
         "meaning": example.meaning,
     }
-    if floor is not None:
-        encoded = floor.encode(example)
+    if encode is not None:
+        encoded = encode(example)
         line["tokens"] = {
             "ids": encoded.ids,
             "roles": [ROLES[role] for role in encoded.roles],
-            "floor_nats": encoded.floor_nats,
+            "floor_nats": encoded.floor_nats if nats else None,
         }
     return line
 
@@ -78,10 +86,9 @@ def run_warnings(runs: Sequence[RunSpec]) -> tuple[str, ...]:
     return tuple(filter(None, said))
 
 
-def _lines(made: Universe, *, n: int, split: str, seed: int, tokenizer: str | None) -> Iterator[str]:
-    floor = None if tokenizer is None else TokenFloor(made, tokenizer_of(tokenizer))
-    for index in range(n):
-        yield json_text(example_json(made.example(split, seed, index), floor)) + "\n"
+def _lines(examples: Iterable[Example], encode: Callable[[Example], Encoded] | None) -> Iterator[str]:
+    for example in examples:
+        yield json_text(example_json(example, encode)) + "\n"
 
 
 def write_examples(universe: str, *, n: int, split: str, seed: int, tokenizer: str | None, out: Path | None) -> None:
@@ -90,14 +97,31 @@ def write_examples(universe: str, *, n: int, split: str, seed: int, tokenizer: s
     Raises ``OutputError``, ``SpecError``, ``UsageError`` for a split that does not exist.
     """
     made = Universe(load_universe(universe))
+    if split == GYM:
+        _write_foreign(made, n=n, seed=seed, tokenizer=tokenizer, out=out)
+        return
     found = repeats(made, split)
-    lines = _lines(made, n=n, split=split, seed=seed, tokenizer=tokenizer)
+    encode = None if tokenizer is None else TokenFloor(made, tokenizer_of(tokenizer)).encode
+    _put(_lines((made.example(split, seed, index) for index in range(n)), encode), out)
+    warning = repeat_warning(found, n, where=f"universe {made.spec.universe}")
+    sys.stderr.writelines(f"{for_terminal(said)}\n" for said in (forecast_line(found, n), warning) if said)
+
+
+def _write_foreign(made: Universe, *, n: int, seed: int, tokenizer: str | None, out: Path | None) -> None:
+    items = Items(made, ReasoningGym(), seed=seed)
+    encode = None if tokenizer is None else partial(encode_foreign, tokenizer=tokenizer_of(tokenizer))
+    _put(_lines(map(items.example, range(n)), encode), out)
+    sys.stderr.write(
+        f"{GYM}: items of {PACKAGE} {VERSION}, none twice, {passed_over_line(items.passed_over(n))}; their floor and "
+        "their distance from training are unknown, since nobody knows the probabilities of these tasks\n"
+    )
+
+
+def _put(lines: Iterator[str], out: Path | None) -> None:
     if out is None:
         sys.stdout.writelines(lines)
     else:
         _write_whole(out, lines)
-    warning = repeat_warning(found, n, where=f"universe {made.spec.universe}")
-    sys.stderr.writelines(f"{for_terminal(said)}\n" for said in (forecast_line(found, n), warning) if said)
 
 
 def _write_whole(out: Path, lines: Iterator[str]) -> None:

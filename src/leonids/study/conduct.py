@@ -210,7 +210,7 @@ class Conductor:
 
 def check_trainable(runs: Sequence[RunSpec]) -> None:
     """Raise what keeps runs from being trained, before anything is written."""
-    check_installed()
+    check_installed([split for run in runs for split in run.transfer])
     for run in runs:
         if run.universe is None:
             raise UsageError(

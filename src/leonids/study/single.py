@@ -1,6 +1,6 @@
 """One run without predictions, and the measuring of an adapter."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
@@ -8,6 +8,7 @@ from typing import Any, final
 from leonids.digest import canonical_json
 from leonids.errors import OutputError, UsageError
 from leonids.floor.base_files import find_base
+from leonids.gym.items import FLOOR_UNKNOWN, passed_over_line
 from leonids.launch import check_installed, launch
 from leonids.ledger.chain import Ledger, read_entries
 from leonids.ledger.lines import LEDGER
@@ -16,7 +17,7 @@ from leonids.stats.intervals import Absent, Interval, binomial_interval
 from leonids.study.cases import Case, case_lines, cases_of
 from leonids.study.folder import RUN, note_about
 from leonids.study.progress import Progress, RunProgress
-from leonids.universe.splits import belongs
+from leonids.universe.splits import GYM, belongs
 
 
 def train_single(
@@ -29,7 +30,7 @@ def train_single(
     Raises ``OutputError`` where the folder holds something else, or this run and ``resume`` is not asked for.
     """
     run = load_run(path)
-    check_installed()
+    check_installed(run.transfer)
     find_base(run.base)
     begun = _begun(run, out, resume=resume)
     ledger = Ledger.open(out)
@@ -64,7 +65,8 @@ def _begun(run: RunSpec, out: Path, *, resume: bool) -> bool:
 class Measured:
     """An adapter's held-out figures: ``match`` of whole answers with its exact interval; nats per answer token.
 
-    ``cases`` are the same matches by the examples' tags.
+    ``cases`` are the same matches by the examples' tags. ``floor_nats`` is None where nobody knows it, as of
+    ``transfer:gym``, of which ``passed_over`` counts the items that could not be asked, by reason.
     """
 
     universe: str
@@ -72,8 +74,9 @@ class Measured:
     matches: int
     match: Interval
     loss_nats: float
-    floor_nats: float
+    floor_nats: float | None
     cases: tuple[Case, ...]
+    passed_over: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON."""
@@ -88,6 +91,7 @@ class Measured:
             "loss_nats": self.loss_nats,
             "floor_nats": self.floor_nats,
             "cases": [asdict(case) for case in self.cases],
+            "passed_over": dict(self.passed_over),
         }
 
     def lines(self) -> list[str]:
@@ -96,8 +100,12 @@ class Measured:
             f"{self.universe}, {self.split}, {self.match.n} examples",
             f"match {self.match.estimate:.1%} ({self.matches} of {self.match.n}, "
             f"{self.match.level:.0%} CI {self.match.low:.1%}-{self.match.high:.1%})",
-            f"answer loss {self.loss_nats:.4f} nats/token = {self.floor_nats:.4f} floor "
-            f"+ {self.loss_nats - self.floor_nats:.4f} excess and head",
+            f"answer loss {self.loss_nats:.4f} nats/token"
+            + (
+                f"; {FLOOR_UNKNOWN}; {passed_over_line(self.passed_over)}"
+                if self.floor_nats is None
+                else f" = {self.floor_nats:.4f} floor + {self.loss_nats - self.floor_nats:.4f} excess and head"
+            ),
             *case_lines(self.cases),
         ]
 
@@ -114,9 +122,10 @@ def evaluate_adapter(adapter: Path, *, universe: str, split: str, n: int, base: 
             rule="an adapter is measured on what it was not trained on",
             way_out="choose validation or test, or a transfer split",
         )
-    belongs("", split)
+    if split != GYM:
+        belongs("", split)
     spec = load_universe(universe)
-    check_installed()
+    check_installed([split])
     from leonids.train.measure import measure  # noqa: PLC0415
 
     found = measure(adapter, spec, split=split, n=n, base=base)
@@ -124,5 +133,13 @@ def evaluate_adapter(adapter: Path, *, universe: str, split: str, n: int, base: 
     match = binomial_interval(matches, n, level=0.95)
     if isinstance(match, Absent):
         raise UsageError(f"-n is {n}", rule=match.reason, way_out="measure one example or more")
-    cases = cases_of(found.examples)
-    return Measured(spec.universe, split, matches, match, found.loss_nats, found.floor_nats, cases)
+    return Measured(
+        universe=spec.universe,
+        split=split,
+        matches=matches,
+        match=match,
+        loss_nats=found.loss_nats,
+        floor_nats=found.floor_nats,
+        cases=cases_of(found.examples),
+        passed_over=found.passed_over,
+    )

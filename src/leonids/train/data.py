@@ -1,16 +1,20 @@
 """The examples of the runs of a pass, encoded once for all runs that see the same ones."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import final
 
-from leonids.errors import BaseError, SpecError
-from leonids.floor.tokens import Encoded, FastTokenizer, TokenFloor
+from leonids.digest import canonical_json
+from leonids.errors import BaseError, FloorError, SpecError
+from leonids.floor.tokens import Encoded, FastTokenizer, TokenFloor, encode_foreign
+from leonids.gym.items import Items, marks
+from leonids.gym.source import ReasoningGym
 from leonids.records import Example
 from leonids.spec import RunSpec
 from leonids.train.bases import Base
+from leonids.universe.splits import GYM
 from leonids.universe.universe import Universe
 
 REMEMBERED = 4096
@@ -34,7 +38,8 @@ class Row:
 class Stream:
     """The examples of one universe and data seed for one base: a pure function of split and index.
 
-    ``shuffled`` training prompts have the answer of an unrelated example, and floors that are not numbers.
+    ``shuffled`` training prompts have the answer of an unrelated example, and floors that are not numbers; so have
+    the items of ``transfer:gym``, which are the same in both.
     """
 
     def __init__(self, universe: Universe, base: Base, *, seed: int, shuffled: bool = False) -> None:
@@ -42,10 +47,14 @@ class Stream:
         self.seed = seed
         self._shuffled = shuffled
         self._base = base
-        self._floor = TokenFloor(universe, FastTokenizer(base.tokenizer, base.eos_id))
+        self._tokenizer = FastTokenizer(base.tokenizer, base.eos_id)
+        self._floor = TokenFloor(universe, self._tokenizer)
         self.row = lru_cache(maxsize=REMEMBERED)(self._row)
 
     def _row(self, split: str, index: int) -> Row:
+        if split == GYM:
+            example = self._items.example(index)
+            return Row(example, encode_foreign(example, self._tokenizer))
         example = self.universe.example(split, self.seed, index)
         tokens = self._floor.encode(example)
         if self._shuffled and split == "train":
@@ -54,6 +63,28 @@ class Stream:
         row = Row(example, tokens)
         check_row(row, self._base)
         return row
+
+    @cached_property
+    def _items(self) -> Items:
+        return Items(self.universe, ReasoningGym(), seed=self.seed, unfit=self._unfit)
+
+    def _unfit(self, example: Example) -> str | None:
+        try:
+            tokens = encode_foreign(example, self._tokenizer)
+        except FloorError:
+            return "the tokenizer does not give it back"
+        return "longer than the base reads" if len(tokens.ids) > self._base.context_tokens else None
+
+    def passed_over(self, split: str, n: int) -> Mapping[str, int]:
+        """Return how many items were passed over for the first ``n`` of a split, by reason: LEO's never are."""
+        return self._items.passed_over(n) if split == GYM else {}
+
+    def marks(self, example: Example, text: str) -> tuple[bool, bool]:
+        """Return whether ``text`` is in a format of the universe's answers, and whether it means the right one."""
+        if example.split == GYM:
+            return marks(text, example, self.universe)
+        value = self.universe.parse_answer(text)
+        return value is not None, value is not None and canonical_json(value) == canonical_json(example.answer)
 
     def batch(self, step: int, size: int) -> list[Row]:
         """Return the rows of training step ``step``, counted from 1: example index (step - 1) * size + row."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from leonids.digest import Json, canonical_json
+from leonids.digest import Json
 from leonids.records import ROLES, LossScope
 from leonids.stats.intervals import Interval, binomial_interval
 from leonids.train.bases import Base, in_float32
@@ -169,11 +169,10 @@ def audit(engine: Engine, stream: Stream, found: Sequence[Found], answers: Seque
         tokens = one.row.tokens
         same = list(answer) == list(tokens.ids[tokens.prompt_tokens :])
         disagreements += same != bool(one.totals["match"]["example"][0])
-        value = stream.universe.parse_answer(engine.base.decode(list(answer)).strip())
+        formatted, right = stream.marks(one.row.example, engine.base.decode(list(answer)).strip())
         finished = bool(answer) and answer[-1] == engine.base.eos_id
-        right = finished and value is not None and _equal(value, one.row.example.answer)
-        one.totals["format_match"] = {"example": [int(finished and value is not None), 1]}
-        one.totals["meaning_match"] = {"example": [int(right), 1]}
+        one.totals["format_match"] = {"example": [int(finished and formatted), 1]}
+        one.totals["meaning_match"] = {"example": [int(finished and right), 1]}
     interval = binomial_interval(disagreements, len(found), level=AUDIT_LEVEL)
     low, high = (interval.low, interval.high) if isinstance(interval, Interval) else (0.0, 1.0)
     return {
@@ -184,10 +183,6 @@ def audit(engine: Engine, stream: Stream, found: Sequence[Found], answers: Seque
         "level": AUDIT_LEVEL,
         "match_stands": low <= MAX_DISAGREEMENT,
     }
-
-
-def _equal(first: Json, second: Json) -> bool:
-    return canonical_json(first) == canonical_json(second)
 
 
 def answer_of(base: Base, one: Found) -> dict[str, Json]:
@@ -261,5 +256,7 @@ def review(
     lines: list[list[dict[str, Any]]] = []
     for stream, own, given in zip(streams, found, answers, strict=True):
         audited = {**audit(engine, stream, own[: len(given)], given), "exact_arithmetic": wide}
+        if passed := stream.passed_over(held.split, len(own)):
+            audited["passed_over"] = dict(passed)
         lines.append(review_lines(engine.base, own, given, audited, step=step, split=held.split))
     return lines

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 import torch
 
 from leonids.digest import Json
+from leonids.gym.source import PACKAGE
 from leonids.ledger.manifest import describe
 from leonids.spec import RunSpec
 from leonids.train.bases import Base
 from leonids.train.data import Stream
+from leonids.universe.splits import GYM
 
 PACKAGES = ("leonids", "numpy", "safetensors", "tokenizers", "torch", "transformers")
+"""What every run's numbers come from; those of ``transfer:gym`` come from one more."""
 
 
 def manifest_of(
@@ -22,7 +25,7 @@ def manifest_of(
         run.model_dump(mode="json"),
         universe_digest=stream.universe.digest,
         device=device_name(base.device),
-        packages=PACKAGES,
+        packages=(*PACKAGES, *([PACKAGE] if GYM in run.transfer else [])),
     )
     return {
         **facts,

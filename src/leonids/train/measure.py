@@ -25,11 +25,15 @@ from leonids.universe.universe import Universe
 @final
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Each example's tags and whether its whole answer was right; mean loss and floor of answer tokens in nats."""
+    """Each example's tags and whether its whole answer was right; mean loss and floor of answer tokens in nats.
+
+    The floor is None where nobody knows it; ``passed_over`` counts items that could not be asked, by reason.
+    """
 
     examples: tuple[tuple[Mapping[str, str | int], bool], ...]
     loss_nats: float
-    floor_nats: float
+    floor_nats: float | None
+    passed_over: Mapping[str, int]
 
 
 def base_of(adapter: Path) -> str:
@@ -64,6 +68,8 @@ def measure(adapter: Path, universe: UniverseSpec, *, split: str, n: int, base: 
         (found,) = teacher_forced(engine, stack.chunks[0], held)
     totals = add_totals([one.totals for one in found])
     count = sum(totals["loss"][role][1] for role in ANSWER_ROLES if role in totals["loss"])
-    loss, floor = (sum(totals[m][role][0] for role in ANSWER_ROLES if role in totals[m]) for m in ("loss", "floor"))
     examples = tuple((one.row.example.tags, one.totals["match"]["example"][0] > 0) for one in found)
-    return Answers(examples, loss / count, floor / count)
+    loss, floor = (
+        sum(totals.get(m, {}).get(role, [0.0])[0] for role in ANSWER_ROLES) / count for m in ("loss", "floor")
+    )
+    return Answers(examples, loss, floor if "floor" in totals else None, stream.passed_over(split, n))

@@ -28,6 +28,9 @@ FAMILIES: tuple[str, ...] = ("composition", "deeper", "longer", "renamed", "rela
 
 TRANSFER: tuple[str, ...] = tuple(f"transfer:{family}" for family in FAMILIES)
 
+GYM = "transfer:gym"
+"""The transfer split that no universe writes: tasks of other people (the room ``gym``), the same for every universe."""
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,14 @@ def belongs(meaning: str, split: str) -> bool:
     """
     if split in TRANSFER:
         return True
+    if split == GYM:
+        raise UsageError(
+            f"{GYM} is not drawn from a universe",
+            rule="its tasks are reasoning-gym's, whose probabilities nobody knows",
+            way_out=f"`leonids sample --split {GYM}` draws them, studies and `leonids eval` measure on them",
+        )
     if split not in _BINS:
-        raise UsageError(f"unknown split {split!r}", rule=f"splits are {', '.join((*SPLITS, *TRANSFER))}")
+        raise UsageError(f"unknown split {split!r}", rule=f"splits are {', '.join((*SPLITS, *TRANSFER, GYM))}")
     return bin_of(meaning) in _BINS[split]
 
 
@@ -73,14 +82,15 @@ def check_transfer(spec: UniverseSpec, splits: Sequence[str]) -> None:
     """Refuse transfer splits that ``spec`` does not have. Raises ``SpecError``."""
     check_names(splits)
     for split in splits:
-        family_of(spec, split)
+        if split != GYM:
+            family_of(spec, split)
 
 
 def check_names(splits: Sequence[str]) -> None:
     """Refuse what is no transfer split, or named twice. Raises ``SpecError``."""
     for split in splits:
-        if split not in TRANSFER or splits.count(split) > 1:
-            raise SpecError(f"transfer names {split!r}", rule=f"each once, of {', '.join(TRANSFER)}")
+        if split not in (*TRANSFER, GYM) or splits.count(split) > 1:
+            raise SpecError(f"transfer names {split!r}", rule=f"each once, of {', '.join((*TRANSFER, GYM))}")
 
 
 def family_of(spec: UniverseSpec, split: str) -> Family:
