@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -58,6 +59,45 @@ def test_every_verdict_of_a_finished_study_follows_from_its_files(
     assert json.loads(printed) == json.loads(json.dumps(written[-1]))
     code, printed, err = finish(start("explain", out, "--json"))
     assert (code, err, len(json.loads(printed))) == (0, "", 2)
+
+
+RUN = """\
+run: one
+arm: thin
+universe: consistent
+base: {base}
+adapter: {{rank: 2, targets: [qproj]}}
+steps: 4
+lr: 0.01
+"""
+
+
+def short(base: Path, folder: Path) -> Path:
+    """Copy a base with a context of 20 tokens."""
+    shutil.copytree(base, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 20}))
+    return folder
+
+
+def test_what_a_base_cannot_do_is_refused_before_anything_is_locked(
+    pair_file: Path, tiny_base: Path, tmp_path: Path, start: Start, finish: Finish
+) -> None:
+    study, tight, run = (tmp_path / name for name in ("study.yaml", "tight.yaml", "run.yaml"))
+    text = pair_file.read_text()
+    study.write_text(text.replace("thin: {rank: 2,", "thin: {rank: 2, targets: [qproj],"))
+    tight.write_text(text.replace(str(tiny_base), str(short(tiny_base, tmp_path / "short"))))
+    run.write_text(RUN.format(base=tiny_base))
+    for command, file, words in (
+        ("run", study, "no module named 'qproj'"),
+        ("run", tight, "reads at most 20"),
+        ("train", run, "no module named 'qproj'"),
+    ):
+        code, printed, err = finish(start(command, file, "--out", tmp_path / "out"))
+        assert (code, printed) == (1, "")
+        assert words in err.splitlines()[-1]
+        assert "all that it said" not in err
+        assert not (tmp_path / "out").exists()
 
 
 def test_an_adapter_is_measured_without_noise(finished: tuple[Path, str, str], start: Start, finish: Finish) -> None:

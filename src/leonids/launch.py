@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import final
 
@@ -39,6 +40,8 @@ GRACE_S = 120.0
 
 PASSES = "passes"
 NEEDED = ("torch", "transformers", "peft")
+NEEDED_IN_FULL = ("accelerate", "datasets", "trl")
+"""What trains every weight."""
 
 
 @final
@@ -84,17 +87,43 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def check_installed(splits: Iterable[str] = ()) -> None:
-    """Raise ``MissingDependency`` where training or measuring on ``splits`` cannot work, before anything is written."""
-    for name in NEEDED:
+def check_installed(runs: Sequence[RunSpec] = (), *, splits: Iterable[str] = ()) -> None:
+    """Raise ``MissingDependency`` where training ``runs`` or measuring on ``splits`` cannot work.
+
+    It comes before anything is written.
+    """
+    full = any(run.adapter.method == "full" for run in runs)
+    for name in (*NEEDED, *(NEEDED_IN_FULL if full else ())):
         if find_spec(name) is None:
             raise MissingDependency(
                 f"the package {name!r} is not installed",
                 rule="training needs it",
                 way_out="pip install 'leonids[train]'",
             )
-    if GYM in splits:
+    if GYM in {*splits, *(split for run in runs for split in run.transfer)}:
         gym_installed()
+
+
+@contextmanager
+def rehearsal(runs: Sequence[RunSpec], *, out: Path, backend: str = "native") -> Iterator[Callable[[], None]]:
+    """Try in a process of its own whether ``runs`` could begin, while the caller goes on.
+
+    What is yielded waits for the answer and raises as ``launch`` would. Nothing is written into ``out``.
+    """
+    with TemporaryDirectory(prefix="leonids-") as folder:
+        path = _write(Pass(tuple(runs), 1, backend), Path(folder), out=out, trial=True)
+        worker = _start(Pass(tuple(runs), 1, backend), path)
+
+        def answered() -> None:
+            worker.process.wait()
+            _check(worker, log_stays=False)
+
+        try:
+            yield answered
+        finally:
+            if worker.process.poll() is None:
+                worker.process.kill()
+                worker.process.wait()
 
 
 def launch(
@@ -121,7 +150,7 @@ def launch(
     known = {run.run for run in runs}
     ended = {name for name in known if _finished(out, name)}
     waiting = [one for one in passes if not (resume and ended.issuperset(one.names))]
-    files = {one.names: _write(one, out=out, resume=resume) for one in waiting}
+    files = {one.names: _write(one, _passes(out, one.runs), out=out, resume=resume) for one in waiting}
     running: list[Worker] = []
     with _terminated_as_interrupted():
         try:
@@ -182,15 +211,15 @@ def _kept(runs: Sequence[RunSpec], *, out: Path) -> tuple[Pass, ...]:
     return tuple(passes) if sorted(names) == sorted(known) else ()
 
 
-def _write(one: Pass, *, out: Path, resume: bool) -> Path:
+def _write(one: Pass, folder: Path, *, out: Path, resume: bool = False, trial: bool = False) -> Path:
     body = {
         "backend": one.backend,
         "out": str(out.resolve()),
         "resume": resume,
+        "trial": trial,
         "threads": one.threads,
         "runs": [run.model_dump(mode="json") for run in one.runs],
     }
-    folder = _passes(out, one.runs)
     make_folder(folder)
     path = folder / f"{one.names[0]}.json"
     write_whole(path, json.dumps(body).encode())
@@ -220,7 +249,7 @@ def _start(one: Pass, path: Path) -> Worker:
     return Worker(process, log, one.names)
 
 
-def _check(worker: Worker) -> None:
+def _check(worker: Worker, *, log_stays: bool = True) -> None:
     """Raise what a worker that ended had to say, if it did not end well."""
     code = worker.process.returncode
     if code == 0:
@@ -234,7 +263,7 @@ def _check(worker: Worker) -> None:
     if not said:
         free_mib = shutil.disk_usage(worker.log.parent).free >> 20
         raise RunFailed(f"the process of {names} ended with {code} and no word ({free_mib} MiB of disk are free)")
-    more = f" (all that it said: {worker.log})" if len(said) > 1 else ""
+    more = f" (all that it said: {worker.log})" if log_stays and len(said) > 1 else ""
     raise RunFailed(said[-1].removeprefix("error: ") + more, exit_code=code if code < 5 else 1)
 
 

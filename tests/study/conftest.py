@@ -1,6 +1,7 @@
 """A study of two arms on the tiny base, and a trainer that writes runs as a back end does, without torch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,8 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trainer]:
         trainer = Trainer(**settings)
         for room in (conduct, join):
             monkeypatch.setattr(room, "launch", trainer)
+        # Nothing is trained, so nothing is tried out: tests/test_end_to_end.py does.
+        monkeypatch.setattr(conduct, "rehearsal", lambda *_, **__: nullcontext(lambda: None))
         return trainer
 
     return use

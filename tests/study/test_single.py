@@ -10,6 +10,7 @@ from leonids.errors import BaseError, LeonidsError, OutputError, SpecError, Usag
 from leonids.ledger.chain import Ledger
 from leonids.spec import load_run
 from leonids.stats.intervals import binomial_interval
+from leonids.study import conduct as conducting
 from leonids.study import single
 from leonids.study.single import Measured, evaluate_adapter, train_single
 
@@ -37,6 +38,7 @@ def run_file(tmp_path: Path, tiny_base: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _trainer(monkeypatch: pytest.MonkeyPatch, train: Callable[..., Any]) -> None:
     monkeypatch.setattr(single, "launch", train())
+    monkeypatch.setattr(single, "rehearsal", conducting.rehearsal)
 
 
 def test_a_run_file_is_a_run_with_its_universe_whole(run_file: Path, tmp_path: Path) -> None:

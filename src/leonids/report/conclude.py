@@ -66,7 +66,7 @@ def train_run(path: Path, *, out: Path, resume: bool) -> None:
     sys.stderr.writelines(f"{for_terminal(warning)}\n" for warning in run_warnings([load_run(path)]))
     try:
         with Terminal() as terminal:
-            adapter = train_single(path, out=out, resume=resume, moved=terminal.moved)
+            adapter = train_single(path, out=out, resume=resume, moved=terminal.moved, planned=terminal.grouped)
     except KeyboardInterrupt:
         say_stopped(out)
         raise

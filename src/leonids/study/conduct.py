@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, cast, final
@@ -13,7 +14,7 @@ from leonids.claims.lint import lint
 from leonids.claims.prediction import resolved
 from leonids.digest import Json, canonical_json
 from leonids.errors import OutputError, SpecError, UsageError
-from leonids.launch import Pass, check_installed, launch
+from leonids.launch import Pass, check_installed, launch, rehearsal
 from leonids.ledger.chain import Ledger, heads_in, read_entries
 from leonids.ledger.entry import Entry
 from leonids.ledger.lines import HEAD, LEDGER, MAIN
@@ -54,18 +55,19 @@ class Watch(Protocol):
         ...
 
 
-def register(plan: Plan, out: Path, *, resume: bool = False) -> Ledger:
+def register(plan: Plan, out: Path, *, resume: bool = False, rehearsed: Callable[[], None] = lambda: None) -> Ledger:
     """Lock a plan: its floors and predictions go into the folder's ledger before anything runs.
 
     Everything that can be wrong with the plan is found before the first byte is written: a claim that lint refuses
-    is not locked (``SpecError``). A registration that was cut short is completed. Raises ``OutputError`` where the
-    folder holds another study, this one with something changed since the lock, or this one and ``resume`` is not
-    asked for.
+    is not locked (``SpecError``), nor a plan of which ``rehearsed`` raises. A registration that was cut short is
+    completed. Raises ``OutputError`` where the folder holds another study, this one with something changed since the
+    lock, or this one and ``resume`` is not asked for.
     """
     entries = _present(plan, out, resume=resume)
     floors = None if note_about(entries, FLOORS) else floors_by_arm(plan.runs)
     if floors is not None:
         _check_claims(plan, floors)
+        rehearsed()
     ledger = Ledger.open(out)
     if note_about(entries, PLAN) is None:
         ledger.append("note", {"about": PLAN, "digest": plan.digest, **plan.to_json()})
@@ -210,7 +212,7 @@ class Conductor:
 
 def check_trainable(runs: Sequence[RunSpec]) -> None:
     """Raise what keeps runs from being trained, before anything is written."""
-    check_installed([split for run in runs for split in run.transfer])
+    check_installed(runs)
     for run in runs:
         if run.universe is None:
             raise UsageError(
@@ -226,7 +228,9 @@ def conduct(plan: Plan, out: Path, *, resume: bool, watch: Watch) -> StudyFolder
     What another writer has claimed is waited for instead of trained.
     """
     check_trainable(plan.runs)
-    ledger = register(plan, out, resume=resume)
+    known = (out / LEDGER).is_file()
+    with nullcontext(lambda: None) if known else rehearsal(plan.runs, out=out) as rehearsed:
+        ledger = register(plan, out, resume=resume, rehearsed=rehearsed)
     watch.registered(plan, out)
     owners = {run.run: claim(out, run.run, MAIN) for run in plan.runs}
     conductor = Conductor(plan, out, ledger, watch)

@@ -9,7 +9,7 @@ from leonids.digest import canonical_json
 from leonids.errors import OutputError, UsageError
 from leonids.floor.base_files import find_base
 from leonids.gym.items import FLOOR_UNKNOWN, passed_over_line
-from leonids.launch import check_installed, launch
+from leonids.launch import Pass, check_installed, launch, rehearsal
 from leonids.ledger.chain import Ledger, read_entries
 from leonids.ledger.lines import LEDGER
 from leonids.spec import RunSpec, load_run, load_universe
@@ -21,23 +21,31 @@ from leonids.universe.splits import GYM, belongs
 
 
 def train_single(
-    path: Path, *, out: Path, resume: bool, moved: Callable[[Sequence[RunProgress]], None] = lambda _: None
+    path: Path,
+    *,
+    out: Path,
+    resume: bool,
+    moved: Callable[[Sequence[RunProgress]], None] = lambda _: None,
+    planned: Callable[[Sequence[Pass]], None] = lambda _: None,
 ) -> Path:
     """Train the run of a file into ``out`` and return the folder of its adapter or model.
 
-    ``moved`` hears how far it has come.
+    ``planned`` hears how it is trained, ``moved`` how far it has come.
 
     Raises ``OutputError`` where the folder holds something else, or this run and ``resume`` is not asked for.
     """
     run = load_run(path)
-    check_installed(run.transfer)
+    check_installed([run])
     find_base(run.base)
     begun = _begun(run, out, resume=resume)
+    if not begun:
+        with rehearsal([run], out=out) as rehearsed:
+            rehearsed()
     ledger = Ledger.open(out)
     if not begun:
         ledger.append("note", {"about": RUN, "run": run.model_dump(mode="json")})
     progress = Progress([run], out, head={})
-    launch([run], out=out, resume=resume, tick=lambda: moved(progress.read()))
+    launch([run], out=out, resume=resume, tick=lambda: moved(progress.read()), planned=planned)
     return out / run.run / ("model" if run.adapter.method == "full" else "adapter")
 
 
@@ -125,7 +133,7 @@ def evaluate_adapter(adapter: Path, *, universe: str, split: str, n: int, base: 
     if split != GYM:
         belongs("", split)
     spec = load_universe(universe)
-    check_installed([split])
+    check_installed(splits=[split])
     from leonids.train.measure import measure  # noqa: PLC0415
 
     found = measure(adapter, spec, split=split, n=n, base=base)

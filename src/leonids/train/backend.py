@@ -12,6 +12,13 @@ from leonids.spec import RunSpec
 class Backend(Protocol):
     """Trains runs and writes their folders."""
 
+    def check(self, runs: Sequence[RunSpec], *, out: Path) -> None:
+        """Refuse runs that could not begin: their bases are loaded, nothing is trained or written.
+
+        Runs of different passes may come together, and those that start from one another. Raises ``LeonidsError``.
+        """
+        ...
+
     def fit(self, runs: Sequence[RunSpec], *, out: Path, resume: bool) -> None:
         """Train ``runs`` in one pass, into ``out/<run>/``.
 

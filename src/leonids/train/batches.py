@@ -100,7 +100,16 @@ def collate(rows: Sequence[Sequence[Scored]], *, pad_id: int, device: torch.devi
     places, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     kept, at = _kept(places, adapters=len(rows), tokens=most)
     found = [ids, positions, to_rows, from_rows, kept, at, *columns]
-    return Batch(*(torch.from_numpy(array).to(device) for array in found))
+    return Batch(*(on_device(array, device) for array in found))
+
+
+def on_device(values: NDArray[Any] | Sequence[float], device: torch.device | None) -> Tensor:
+    """Return values as a tensor on a device, without waiting for what the device is doing."""
+    tensor = torch.from_numpy(values) if isinstance(values, np.ndarray) else torch.tensor(values)
+    if device is None or device.type == "cpu":
+        return tensor
+    # Only from pinned memory does a copy leave the host free to go on.
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _kept(places: NDArray[np.int64], *, adapters: int, tokens: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

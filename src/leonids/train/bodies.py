@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
-from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from leonids.train.batches import Batch, collate
@@ -43,13 +42,8 @@ def ragged_attention(
     return back.view(*batch.from_rows.shape, *back.shape[1:]), None
 
 
-def no_mask(*_: Any, **__: Any) -> None:
-    """Return no mask: the rows are the mask."""
-    return
-
-
+# No mask is registered with it: the rows are the mask, and models then make none.
 AttentionInterface.register(RAGGED, ragged_attention)
-AttentionMaskInterface.register(RAGGED, no_mask)
 
 
 LAST_BLOCK = {"input_layernorm", "self_attn", "post_attention_layernorm", "mlp"}

@@ -18,7 +18,7 @@ from leonids.digest import Json
 from leonids.records import ROLES, LossScope
 from leonids.stats.intervals import Interval, binomial_interval
 from leonids.train.bases import Base, in_float32
-from leonids.train.batches import PROMPT, by_length, collate
+from leonids.train.batches import by_length, collate
 from leonids.train.bodies import Body
 from leonids.train.data import Row, Stream
 from leonids.train.probe import Totals, add_totals, observe, totals_of
@@ -110,7 +110,7 @@ def teacher_forced(engine: Engine, chunk: Chunk | None, held: HeldOut) -> list[l
             groups = torch.arange(batch.size, device=batch.ids.device)
             sums = observe(scores, batch, groups=groups, count=batch.size)
             said = torch.stack((scores.best.double(), scores.top.double(), torch.exp(-scores.nats.double())), dim=1)
-            parts.append((sums.columns, sums.matched, said[batch.roles != PROMPT]))
+            parts.append((sums.columns, sums.matched, said))
             order += [(slot, at) for slot in range(adapters) for at in places]
     # The only moment of a review at which the host waits for the device.
     columns, matched, spoken = (torch.cat(column).tolist() for column in zip(*parts, strict=True))
@@ -118,6 +118,7 @@ def teacher_forced(engine: Engine, chunk: Chunk | None, held: HeldOut) -> list[l
     first = 0
     for number, (slot, at) in enumerate(order):
         row = held.rows[slot][at]
+        first += row.tokens.prompt_tokens - 1 if held.scopes[slot] == "all" else 0
         last = first + len(row.tokens.ids) - row.tokens.prompt_tokens
         totals = totals_of(columns[number], matched=matched[number], examples=1)
         found[slot][at] = Found(row, totals, spoken[first:last])

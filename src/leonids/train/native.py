@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, final
@@ -18,7 +19,7 @@ from leonids.ledger.writers import run_ledger
 from leonids.spec import RunSpec
 from leonids.train.adapters import load_into, peft_tensors, start_fresh, write_adapter
 from leonids.train.bases import load_base
-from leonids.train.batches import collate
+from leonids.train.batches import collate, on_device
 from leonids.train.bodies import Body
 from leonids.train.checkpoints import (
     Checkpoint,
@@ -34,11 +35,12 @@ from leonids.train.data import Row, Stream, open_streams
 from leonids.train.evaluate import Engine, held_out, review
 from leonids.train.manifest import manifest_of
 from leonids.train.optim import StackOptimizer
+from leonids.train.passes import plan_passes
 from leonids.train.probe import observe, totals_of
 from leonids.train.room import Room, check_memory, room_for
 from leonids.train.scoring import head_of
 from leonids.train.stacked import Chunk, Stack, plan_chunks
-from leonids.train.starts import find_start, merge, on_top
+from leonids.train.starts import Start, find_start, merge, on_top
 from leonids.train.stopping import Stop, stop_requests
 
 
@@ -74,8 +76,47 @@ def enough_memory(runs: Sequence[RunSpec]) -> Iterator[None]:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A pass before its first step: the adapters on their base, where they start, and what goes through at once."""
+
+    engine: Engine
+    stack: Stack
+    streams: tuple[Stream, ...]
+    room: Room
+
+
+def prepare(runs: Sequence[RunSpec], start: Start | None) -> Ready:
+    """Load a pass; whatever a base cannot do is refused here. Writes nothing."""
+    base = load_base(runs[0].base, dtype=runs[0].dtype)
+    if start is not None:
+        merge(base.model, start)
+    body, head = Body(base.model), head_of(base.model)
+    streams = open_streams(runs, base)
+    size = runs[0].batch_size
+    longest = max(len(row.tokens.ids) for stream in set(streams) for row in stream.batch(1, size))
+    check_memory(base, runs, length=longest)
+    room = room_for(base, batch_size=size, length=longest)
+    ranks, scopes = [run.adapter.rank for run in runs], [run.loss_on for run in runs]
+    chunks = plan_chunks(ranks, scopes=scopes, limit=room.adapters, mixed=room.mixed)
+    stack = Stack(base.model, [run.adapter for run in runs], chunks=chunks)
+    for e, run in enumerate(runs):
+        start_fresh(stack, e, init_seed=run.init_seed)
+    return Ready(Engine(base, body, head, stack, room.forward_tokens), stack, streams, room)
+
+
+@final
 class Native:
     """Trains the runs of a pass as one stack."""
+
+    def check(self, runs: Sequence[RunSpec], *, out: Path) -> None:
+        """Refuse runs that could not begin; see ``Backend.check``."""
+        names = {run.run for run in runs}
+        with enough_memory(runs):
+            for one in plan_passes(runs, workers=1):
+                check_pass(one)
+                later = one[0].start_from in names
+                prepare(one, None if later else find_start(one[0], out=out))
 
     def fit(self, runs: Sequence[RunSpec], *, out: Path, resume: bool) -> None:
         """Train ``runs`` into ``out``; see ``Backend.fit``."""
@@ -97,23 +138,10 @@ class Training:
         self.runs = tuple(runs)
         self.out = out
         self.done = 0
-        base = load_base(runs[0].base, dtype=runs[0].dtype)
         self.start = find_start(runs[0], out=out)
-        if self.start is not None:
-            merge(base.model, self.start)
-        body, head = Body(base.model), head_of(base.model)
-        self.streams = open_streams(runs, base)
-        longest = max(len(row.tokens.ids) for stream in set(self.streams) for row in self._rows(stream, step=1))
-        check_memory(base, runs, length=longest)
-        self.room: Room = room_for(base, batch_size=runs[0].batch_size, length=longest)
-        ranks, scopes = [run.adapter.rank for run in runs], [run.loss_on for run in runs]
-        chunks = plan_chunks(ranks, scopes=scopes, limit=self.room.adapters, mixed=self.room.mixed)
-        stack = Stack(base.model, [run.adapter for run in runs], chunks=chunks)
-        for e, run in enumerate(runs):
-            start_fresh(stack, e, init_seed=run.init_seed)
-        self.stack = stack
-        self.engine = Engine(base, body, head, stack, self.room.forward_tokens)
-        self.optimizer = StackOptimizer(stack, runs)
+        ready = prepare(runs, self.start)
+        self.engine, self.stack, self.streams, self.room = ready.engine, ready.stack, ready.streams, ready.room
+        self.optimizer = StackOptimizer(self.stack, runs)
         self.writers = self._open_writers(opened, resume=resume)
 
     def _rows(self, stream: Stream, *, step: int) -> list[Row]:
@@ -191,13 +219,12 @@ class Training:
         for chunk in self.stack.chunks:
             found |= self._forward_backward(chunk, [batches[self.streams[e]] for e in chunk.members])
         rates = self.optimizer.step(self.done)
-        order = range(len(self.runs))
         # The only moment of a step at which the host waits for the device.
-        columns = torch.stack([found[e][0] for e in order]).tolist()
-        matched = torch.stack([found[e][1] for e in order]).tolist()
+        table = torch.stack([torch.cat(found[e]) for e in range(len(self.runs))]).tolist()
         self.done = number
         wall = time.perf_counter() - started
         for e, run, writer in self._writing:
+            *columns, (matched, *_) = table[e]
             line: dict[str, Any] = {
                 "kind": "step",
                 "step": number,
@@ -205,17 +232,17 @@ class Training:
                 "lr": rates[e],
                 "wall_s": round(wall, 6),
                 "examples": run.batch_size,
-                "metrics": totals_of(columns[e], matched=matched[e], examples=run.batch_size),
+                "metrics": totals_of(columns, matched=matched, examples=run.batch_size),
             }
             writer.steps.append(line)
 
     def _forward_backward(self, chunk: Chunk, rows: list[list[Row]]) -> dict[int, tuple[Tensor, Tensor]]:
-        """Add the gradients of one chunk; return each adapter's column sums and number of matched rows."""
+        """Add the gradients of one chunk; return each adapter's column sums, and a row full of its matched rows."""
         scopes = [self.runs[e].loss_on for e in chunk.members]
         device, size = self.engine.base.device, len(rows[0])
         sums: Tensor | None = None
         matches: Tensor | None = None
-        shares = torch.tensor([1 / scored(own, scope) for own, scope in zip(rows, scopes, strict=True)], device=device)
+        shares = on_device([1 / scored(own, scope) for own, scope in zip(rows, scopes, strict=True)], device)
         for start in range(0, size, self.room.rows):
             parts = [own[start : start + self.room.rows] for own in rows]
             batch = collate(
@@ -234,7 +261,8 @@ class Training:
             matches = matched if matches is None else matches + matched
         if sums is None or matches is None:
             raise AssertionError("a batch has rows")
-        return {e: (sums[slot], matches[slot]) for slot, e in enumerate(chunk.members)}
+        width = sums.shape[-1]
+        return {e: (sums[slot], matches[slot].expand(1, width)) for slot, e in enumerate(chunk.members)}
 
     def _review(self) -> bool:
         plans = self.runs[0].held_out(self.done)

@@ -50,6 +50,16 @@ METRICS: tuple[Metric, ...] = (
 )
 """The metrics of tokens. ``match``, of whole answers, has the role ``example``: right at every answer token."""
 
+TOKENS = COLUMNS.index("tokens")
+
+
+def _terms(signs: Mapping[str, int]) -> tuple[tuple[int, int], ...]:
+    return tuple((COLUMNS.index(name), sign) for name, sign in signs.items())
+
+
+TERMS = tuple((metric.name, _terms(metric.total), _terms(metric.count)) for metric in METRICS)
+"""Of each metric: its name, and the (column, sign) pairs that its total and its count sum."""
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -91,13 +101,12 @@ def totals_of(columns: list[list[float]], *, matched: float, examples: int, role
     So is the floor where that of a token is not known.
     """
     found: Totals = {}
-    for metric in METRICS:
-        for role, sums in zip(roles, columns, strict=True):
-            named = dict(zip(COLUMNS, sums, strict=True))
-            count = sum(sign * named[name] for name, sign in metric.count.items())
-            if count:
-                total = sum(sign * named[name] for name, sign in metric.total.items())
-                found.setdefault(metric.name, {})[role] = [round(total, 9), int(count)]
+    present = [(role, sums) for role, sums in zip(roles, columns, strict=True) if sums[TOKENS]]
+    for name, totalled, counted in TERMS:
+        for role, sums in present:
+            if count := sum(sign * sums[at] for at, sign in counted):
+                total = sum(sign * sums[at] for at, sign in totalled)
+                found.setdefault(name, {})[role] = [round(total, 9), int(count)]
     if any(math.isnan(total) for total, _ in found.get("floor", {}).values()):
         del found["floor"]
     found["match"] = {"example": [int(matched), examples]}

@@ -48,20 +48,23 @@ def seen_in(output: Any, labels: Tensor | None) -> Seen | None:
     logits = getattr(output, "logits", None)
     if logits is None or labels is None or logits.shape[:2] != labels.shape:
         return None
-    return _from_logits(logits.detach()[:, :-1], labels[:, 1:])
+    return _from_logits(logits.detach(), labels)
 
 
 def _from_logits(logits: Tensor, labels: Tensor) -> Seen:
-    mask = labels != IGNORED
-    chosen = logits[mask].float()
-    gold = labels[mask].unsqueeze(1)
+    mask = nn.functional.pad(labels[:, 1:] != IGNORED, (0, 1))
+    # The one place that waits for the device: the logits of all tokens would take many times the memory.
+    at = mask.flatten().nonzero().squeeze(1)
+    chosen = logits.flatten(0, 1).index_select(0, at).float()
+    gold = labels.flatten().index_select(0, at + 1)
     total = torch.logsumexp(chosen, dim=1)
     best, arg = chosen.max(dim=1)
-    nats, top = (torch.zeros(mask.shape, device=mask.device) for _ in range(2))
-    right = torch.zeros(mask.shape, dtype=torch.bool, device=mask.device)
-    nats[mask] = total - chosen.gather(1, gold).squeeze(1)
-    top[mask], right[mask] = (best - total).exp(), arg == gold.squeeze(1)
-    return Seen(nats, right, top, mask)
+    found = (total - chosen.gather(1, gold.unsqueeze(1)).squeeze(1), arg == gold, (best - total).exp())
+    nats, right, top = (
+        torch.zeros(mask.numel(), dtype=value.dtype, device=mask.device).index_copy_(0, at, value).view(mask.shape)
+        for value in found
+    )
+    return Seen(nats[:, :-1], right[:, :-1], top[:, :-1], mask[:, :-1])
 
 
 @final
@@ -153,7 +156,8 @@ class Tap:
         size = seen.nats.shape[0]
         cell = torch.arange(size, device=roles.device).unsqueeze(1) * len(self.roles) + roles
         sums = torch.zeros(size * len(self.roles), len(COLUMNS), dtype=torch.float64, device=roles.device)
-        sums.index_add_(0, cell[seen.mask], columns[seen.mask])
+        # What does not count adds 0: taking it out by its mask would wait for the device.
+        sums.index_add_(0, cell.flatten(), torch.where(seen.mask.unsqueeze(-1), columns, 0.0).flatten(0, 1))
         return sums.view(size, len(self.roles), len(COLUMNS))
 
     def take_step(self, wish: Mapping[str, bool] | None = None) -> tuple[Totals, int, Mapping[str, bool]]:

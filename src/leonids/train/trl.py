@@ -39,6 +39,15 @@ SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "
 class Trl:
     """Trains runs one after another through TRL."""
 
+    def check(self, runs: Sequence[RunSpec], *, out: Path) -> None:
+        """Refuse runs that could not begin; see ``Backend.check``."""
+        del out
+        check_reviews(runs)
+        alike = {(run.base, run.dtype, run.adapter.method): run for run in runs}
+        for key, first in alike.items():
+            base = _base(first)
+            open_streams([run for run in runs if (run.base, run.dtype, run.adapter.method) == key], base)
+
     def fit(self, runs: Sequence[RunSpec], *, out: Path, resume: bool) -> None:
         """Train ``runs`` into ``out``; see ``Backend.fit``. Under ``accelerate launch`` every process calls this."""
         check_reviews(runs)

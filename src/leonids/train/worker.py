@@ -1,6 +1,6 @@
 """``python -m leonids.train.worker PASS.json``: train one pass in a process of its own.
 
-PASS.json holds ``backend``, ``out``, ``resume``, ``threads`` and ``runs``, a list of run specifications.
+PASS.json holds ``backend``, ``out``, ``resume``, ``trial``, ``threads`` and ``runs``, a list of run specifications.
 Exit codes are those of the command line. torch is loaded only after the arguments are known to be good.
 """
 
@@ -25,11 +25,15 @@ PARENT_TICK_S = 0.2
 
 
 class PassSpec(Model):
-    """One pass: the runs, the back end that trains them, where to, and the threads of the process."""
+    """One pass: the runs, the back end that trains them, where to, and the threads of the process.
+
+    A ``trial`` only finds out whether its runs, which may be of several passes, could begin.
+    """
 
     backend: str = "native"
     out: str
     resume: bool = False
+    trial: bool = False
     threads: Annotated[int, Field(ge=1)] = 1
     runs: tuple[RunSpec, ...]
 
@@ -90,8 +94,13 @@ def train(work: PassSpec) -> None:
 
     torch.set_num_threads(work.threads)
     logging.disable_progress_bar()
-    full = any(run.adapter.method == "full" for run in work.runs)
-    load_backend("trl" if full else work.backend).fit(work.runs, out=Path(work.out), resume=work.resume)
+    # A pass has one method; only a trial may have both.
+    full, rest = (tuple(run for run in work.runs if (run.adapter.method == "full") == every) for every in (True, False))
+    for name, runs in (("trl", full), (work.backend, rest)):
+        if runs and work.trial:
+            load_backend(name).check(runs, out=Path(work.out))
+        elif runs:
+            load_backend(name).fit(runs, out=Path(work.out), resume=work.resume)
 
 
 if __name__ == "__main__":
