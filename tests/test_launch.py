@@ -247,7 +247,7 @@ def test_a_pass_begins_after_those_it_starts_from_also_on_resume_and_is_said_bef
         [
             "r2: one adapter on b (native), one process, threads: 1",
             "r3: one adapter on b (native), one process, threads: 1",
-            "r1: one adapter on b (native), one process, threads: 1, after r2",
+            "r1: one adapter on b (native), one process, threads: 2, after r2",
         ]
     ]
 

@@ -189,9 +189,10 @@ def _passes(out: Path, runs: Sequence[RunSpec]) -> Path:
 
 def _planned(runs: Sequence[RunSpec], backend: str) -> tuple[Pass, ...]:
     passes = plan_passes(runs, workers=min(cores(), len(runs)))
-    side_by_side = max(Counter(depth_of(one[0], runs) for one in passes).values())
-    threads = max(1, cores() // min(side_by_side, cores()))
-    return tuple(Pass(one, threads, backend) for one in passes)
+    depths = [depth_of(one[0], runs) for one in passes]
+    # What waits for others shares the cores with those that wait as long.
+    threads = {depth: max(1, cores() // count) for depth, count in Counter(depths).items()}
+    return tuple(Pass(one, threads[depth], backend) for one, depth in zip(passes, depths, strict=True))
 
 
 def _kept(runs: Sequence[RunSpec], *, out: Path) -> tuple[Pass, ...]:
