@@ -113,7 +113,11 @@ def in_short(trained: Anatomy | Missing) -> list[str]:
     largest = max(trained.roles, key=lambda role: role.value.estimate)
     left = sum(role.value.estimate for role in trained.roles if role.value.estimate > 0)
     if left > 0 and trained.parts[-1].value.estimate > 0:
-        text += f"; {100 * largest.value.estimate / left:.0f} % of what is left to learn is on {largest.name} tokens"
+        # A prompt token's head floor is not computed: what a frozen head cannot say of it is in its excess.
+        prompt = largest.name == "prompt"
+        of = "the excess" if prompt else "what is left to learn"
+        text += f"; {100 * largest.value.estimate / left:.0f} % of {of} is on {largest.name} tokens"
+        text += ", a frozen head's floor among it" if prompt else ""
     return [text]
 
 
