@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leonids.claims.prediction import resolved
-from leonids.gym.items import FLOOR_UNKNOWN
+from leonids.gym.items import UNKNOWN
 from leonids.gym.tasks import TASKS
 from leonids.ledger.chain import Ledger
 from leonids.ledger.runs import RunWriter
@@ -146,7 +146,7 @@ def test_the_floor_of_foreign_tasks_is_unknown_wherever_it_would_be_shown(tmp_pa
     said = next(line for line in lines(explain(folder, "own.s0")) if line.startswith(GYM))
     section = facts.transfer(gather(folder))
     for text in (said, section):
-        assert FLOOR_UNKNOWN in text
+        assert UNKNOWN in text
         assert "2 drawn items passed over (asked before 2)" in text
     assert "unknown: no control" in section
     assert "an arm with answers: shuffled" in next(

@@ -29,7 +29,7 @@ NO_ANSWER, ASKED, TRAINED, SHOWN = (
 )
 """Why a drawn item is passed over; whoever asks may have reasons of their own. All are counted, none is silent."""
 
-FLOOR_UNKNOWN = "floor unknown, since nobody knows the probabilities of these tasks"
+UNKNOWN = "floor and distance from training unknown, since nobody knows the probabilities of these tasks"
 
 INTRO = "Write the answer like this: "
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from leonids.gym.items import FLOOR_UNKNOWN, passed_over_line
+from leonids.gym.items import UNKNOWN, passed_over_line
 from leonids.ledger.lines import MAIN
 from leonids.ledger.registered import registered
 from leonids.records import Grade
@@ -174,7 +174,7 @@ def transfer(findings: Findings) -> str:
     foreign = [one for found in findings.explanations for one in found.transfer if one.split == GYM and not one.part]
     if foreign:
         said = dict.fromkeys(passed_over_line(one.passed_over) for one in foreign)
-        text += ["", f"{GYM}: {FLOOR_UNKNOWN}; {' · '.join(said)}."]
+        text += ["", f"{GYM}: {UNKNOWN}; {' · '.join(said)}."]
     return "\n".join(text)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from leonids.errors import OutputError
 from leonids.floor.entropy import Repeats, answer_nats, prompt_nats, repeats
 from leonids.floor.tokens import Encoded, TokenFloor, encode_foreign
-from leonids.gym.items import Items, passed_over_line
+from leonids.gym.items import UNKNOWN, Items, passed_over_line
 from leonids.gym.source import PACKAGE, VERSION, ReasoningGym
 from leonids.records import ROLES, Example
 from leonids.report.escape import for_terminal, json_text
@@ -112,8 +112,7 @@ def _write_foreign(made: Universe, *, n: int, seed: int, tokenizer: str | None, 
     encode = None if tokenizer is None else partial(encode_foreign, tokenizer=tokenizer_of(tokenizer))
     _put(_lines(map(items.example, range(n)), encode), out)
     sys.stderr.write(
-        f"{GYM}: items of {PACKAGE} {VERSION}, none twice, {passed_over_line(items.passed_over(n))}; their floor and "
-        "their distance from training are unknown, since nobody knows the probabilities of these tasks\n"
+        f"{GYM}: items of {PACKAGE} {VERSION}, none twice, {passed_over_line(items.passed_over(n))}; {UNKNOWN}\n"
     )
 
 

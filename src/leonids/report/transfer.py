@@ -11,7 +11,7 @@ from typing import TypeAlias, final
 
 import numpy as np
 
-from leonids.gym.items import FLOOR_UNKNOWN, passed_over_line
+from leonids.gym.items import UNKNOWN, passed_over_line
 from leonids.gym.tasks import DISTANCES
 from leonids.report.numbers import LEVEL, Known, Missing, Value, ends, percent, share, value_of
 from leonids.spec import RunSpec
@@ -47,9 +47,10 @@ class Moved:
 def control_of(folder: StudyFolder, run: RunSpec) -> RunSpec | None:
     """Return the run that learns the format alone and is otherwise most like ``run``, or None.
 
-    It has the universe, base, start and data seed of ``run``: else its items or its beginning would be other ones.
+    It has the universe, base, start, data seed and reviews of ``run``: else its items, its beginning or its end would
+    be other ones.
     """
-    same = ("universe", "base", "start_from", "data_seed", "test_examples")
+    same = ("universe", "base", "start_from", "data_seed", "test_examples", "reviews")
     alike = ("adapter", "loss_on", "steps", "batch_size", "lr", "init_seed")
     found = [
         other
@@ -155,4 +156,4 @@ def moved_lines(found: tuple[Moved, ...]) -> list[str]:
 
 
 def _foreign(one: Moved) -> str:
-    return f"; {FLOOR_UNKNOWN}; {passed_over_line(one.passed_over)}" if one.split == GYM else ""
+    return f"; {UNKNOWN}; {passed_over_line(one.passed_over)}" if one.split == GYM else ""

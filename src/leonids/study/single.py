@@ -8,7 +8,7 @@ from typing import Any, final
 from leonids.digest import canonical_json
 from leonids.errors import OutputError, UsageError
 from leonids.floor.base_files import find_base
-from leonids.gym.items import FLOOR_UNKNOWN, passed_over_line
+from leonids.gym.items import UNKNOWN, passed_over_line
 from leonids.launch import Pass, check_installed, launch, rehearsal
 from leonids.ledger.chain import Ledger, read_entries
 from leonids.ledger.lines import LEDGER
@@ -110,7 +110,7 @@ class Measured:
             f"{self.match.level:.0%} CI {self.match.low:.1%}-{self.match.high:.1%})",
             f"answer loss {self.loss_nats:.4f} nats/token"
             + (
-                f"; {FLOOR_UNKNOWN}; {passed_over_line(self.passed_over)}"
+                f"; {UNKNOWN}; {passed_over_line(self.passed_over)}"
                 if self.floor_nats is None
                 else f" = {self.floor_nats:.4f} floor + {self.loss_nats - self.floor_nats:.4f} excess and head"
             ),
