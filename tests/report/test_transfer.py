@@ -17,7 +17,7 @@ from leonids.report import facts
 from leonids.report.explain import explain, lines
 from leonids.report.findings import gather
 from leonids.report.numbers import Missing, Value
-from leonids.report.transfer import control_of, moved
+from leonids.report.transfer import IS_CONTROL, control_of, moved
 from leonids.spec import StudySpec, read_yaml, validate
 from leonids.stats.intervals import Interval, paired_share_interval
 from leonids.study.conduct import judge_folder
@@ -54,7 +54,7 @@ hypotheses:
 def observed(step: int, split: str, index: int, right: int, tags: dict[str, str]) -> dict[str, Any]:
     metrics = {"loss": {"decided": [1.0, 2]}, "match": {"example": [right, 1]}}
     line = {"kind": "observation", "step": step, "split": split, "index": index, "metrics": metrics}
-    return {**line, "tags": tags}
+    return {**line, "tags": tags, "answer": {"gold": ["7", "3"[: index % 3 // 2]], "roles": "s"}}
 
 
 def plant(out: Path, rights: dict[str, tuple[list[int], list[int]]]) -> StudyFolder:
@@ -93,7 +93,7 @@ ANSWERS = st.lists(st.integers(0, 1), min_size=N, max_size=N)
 
 
 @given(sides=st.tuples(ANSWERS, ANSWERS, ANSWERS))
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_changes_and_what_is_beyond_the_control_are_paired_by_item(
     sides: tuple[list[int], list[int], list[int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -115,6 +115,15 @@ def test_changes_and_what_is_beyond_the_control_are_paired_by_item(
         assert isinstance(found.control_change, Value)
         assert found.beyond.estimate == pytest.approx(found.change.estimate - found.control_change.estimate)
     assert [one.part for one in parts] == ["near", "mid", "far"]
+
+
+def test_what_one_answer_to_everything_would_match_is_said(tmp_path: Path) -> None:
+    folder = plant(tmp_path, {"own": (some(0), some(2))})
+    whole, *_ = moved(folder, folder.runs[0])
+    answer, value = whole.commonest
+    assert isinstance(value, Value)
+    assert (answer, value.n, round(value.estimate * N)) == ("7", N, sum(index % 3 < 2 for index in range(N)))
+    assert "always saying 7 matches 66.7 %" in "\n".join(lines(explain(folder, "own.s0")))
 
 
 def test_a_control_has_the_universe_and_is_the_one_most_alike(tmp_path: Path) -> None:
@@ -149,6 +158,8 @@ def test_the_floor_of_foreign_tasks_is_unknown_wherever_it_would_be_shown(tmp_pa
         assert UNKNOWN in text
         assert "2 drawn items passed over (asked before 2)" in text
     assert "unknown: no control" in section
+    assert section.count("| it is one | none: the format alone |") == 2 * 4
+    assert IS_CONTROL in next(line for line in lines(explain(folder, "format.s0")) if line.startswith(GYM))
     assert "an arm with answers: shuffled" in next(
         line for line in lines(explain(folder, "other.s0")) if line.startswith(GYM)
     )

@@ -13,7 +13,7 @@ from leonids.report.escape import markdown
 from leonids.report.findings import Findings
 from leonids.report.numbers import Value, ends, share
 from leonids.report.sections import cell, table
-from leonids.report.transfer import points
+from leonids.report.transfer import Moved, always, points
 from leonids.spec import FOREIGN, RunSpec
 from leonids.study.folder import StudyFolder
 from leonids.universe.splits import GYM
@@ -154,8 +154,7 @@ def transfer(findings: Findings) -> str:
             cell(one.before, scale=100, places=1),
             cell(one.after, scale=100, places=1),
             points(one.change),
-            f"{markdown(one.control)} {points(one.control_change)}" if one.control else "none",
-            points(one.beyond) if one.control else "unknown: no control",
+            *_beside(one),
         )
         for found in findings.explanations
         for one in found.transfer
@@ -173,9 +172,16 @@ def transfer(findings: Findings) -> str:
     ]
     foreign = [one for found in findings.explanations for one in found.transfer if one.split == GYM and not one.part]
     if foreign:
-        said = dict.fromkeys(passed_over_line(one.passed_over) for one in foreign)
+        said = dict.fromkeys(f"{markdown(always(one))}, {passed_over_line(one.passed_over)}" for one in foreign)
         text += ["", f"{GYM}: {UNKNOWN}; {' · '.join(said)}."]
     return "\n".join(text)
+
+
+def _beside(one: Moved) -> tuple[str, str]:
+    """Return a control's change, and what is beyond it; or why there is neither."""
+    if isinstance(one.beyond, Value):
+        return f"{markdown(one.control)} {points(one.control_change)}", points(one.beyond)
+    return ("it is one", "none: the format alone") if one.control else ("none", "unknown: no control")
 
 
 def integrity(findings: Findings) -> str:

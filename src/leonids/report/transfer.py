@@ -5,6 +5,7 @@ same base and sees the same items, so the difference of the two ends is the diff
 item: the part of a change that no format explains.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, final
@@ -19,6 +20,9 @@ from leonids.stats.intervals import paired_share_interval
 from leonids.study.folder import StudyFolder
 from leonids.universe.splits import GYM
 
+NO_CONTROL = "no control in the study (an arm with answers: shuffled), so a new format may be all of it"
+IS_CONTROL = "this run is a control: it learns the format alone"
+
 Rights: TypeAlias = Mapping[int, tuple[str, float]]
 """By item: its distance (empty where it has none), and 1 where the whole answer was right, else 0."""
 
@@ -28,9 +32,10 @@ Rights: TypeAlias = Mapping[int, tuple[str, float]]
 class Moved:
     """Match of one run on a transfer split, or on the ``part`` of it with one distance (empty: all of it).
 
-    ``change`` is after minus before; ``control`` names the run whose change is ``control_change``, and ``beyond`` is
-    after minus that run's after. Differences are over the same items. ``passed_over`` counts items that could not be
-    asked, by reason.
+    ``change`` is after minus before. ``control`` names the run whose change is ``control_change``: none if it is empty,
+    and a run's own name says that it is one itself. ``beyond`` is after minus the control's after. Differences are over
+    the same items. ``passed_over`` counts items that could not be asked, by reason. ``commonest`` is the answer that is
+    right for most items, and for which share of them: what a model reaches that always says the same.
     """
 
     split: str
@@ -42,6 +47,7 @@ class Moved:
     control_change: Known
     beyond: Known
     passed_over: Mapping[str, int]
+    commonest: tuple[str, Known]
 
 
 def control_of(folder: StudyFolder, run: RunSpec) -> RunSpec | None:
@@ -78,10 +84,11 @@ def moved(folder: StudyFolder, run: RunSpec) -> tuple[Moved, ...]:
                     before=_share(before),
                     after=_share(after),
                     change=_difference(after, before),
-                    control="" if control is None else control.run,
+                    control=run.run if run.answers == "shuffled" else "" if control is None else control.run,
                     control_change=_difference(control_after, control_before),
                     beyond=_difference(after, control_after),
                     passed_over=_passed_over(folder, run, split),
+                    commonest=_commonest(folder, run, split, part=part),
                 )
             )
     return tuple(found)
@@ -126,6 +133,23 @@ def _passed_over(folder: StudyFolder, run: RunSpec, split: str) -> Mapping[str, 
     return audits[-1].get("passed_over", {}) if audits else {}
 
 
+def _commonest(folder: StudyFolder, run: RunSpec, split: str, *, part: str) -> tuple[str, Known]:
+    rows = folder.streams(run.run).review(split, step=max(run.reviews)).values()
+    golds = Counter(
+        "".join(row["answer"]["gold"]) for row in rows if part in ("", row["tags"].get("distance")) and "answer" in row
+    )
+    if not golds:
+        return "", Missing("not measured")
+    ((answer, count),) = golds.most_common(1)
+    return answer, share(count, golds.total())
+
+
+def always(one: Moved) -> str:
+    """Return in words what saying the commonest answer to everything would match; empty where that is not known."""
+    answer, value = one.commonest
+    return f"always saying {answer} matches {percent(value.estimate)}" if isinstance(value, Value) else ""
+
+
 def points(value: Known) -> str:
     """Return a difference of shares in points with its interval, such as ``+1.2 (0.1-2.3)``."""
     if isinstance(value, Missing):
@@ -144,16 +168,19 @@ def moved_lines(found: tuple[Moved, ...]) -> list[str]:
         text = "{}: match {} before, {} after, {} points of {} items (95 % CI in brackets)".format(
             one.split, *sides, points(one.change), one.after.n
         )
-        if one.control:
+        if isinstance(one.beyond, Value):
             text += f"; control {one.control} {points(one.control_change)}; beyond it {points(one.beyond)}"
         else:
-            text += "; no control in the study (an arm with answers: shuffled), so a new format may be all of it"
+            text += f"; {NO_CONTROL if not one.control else IS_CONTROL}"
         parts = [
-            f"{p.part} {points(p.beyond if p.control else p.change)}" for p in found if p.part and p.split == one.split
+            f"{p.part} {points(p.beyond if isinstance(p.beyond, Value) else p.change)}"
+            for p in found
+            if p.part and p.split == one.split
         ]
-        lines.append(text + (f"; of that {', '.join(parts)}" if parts else "") + _foreign(one))
+        more = (f"of that {', '.join(parts)}" if parts else "", always(one), _foreign(one))
+        lines.append("; ".join((text, *filter(None, more))))
     return lines
 
 
 def _foreign(one: Moved) -> str:
-    return f"; {UNKNOWN}; {passed_over_line(one.passed_over)}" if one.split == GYM else ""
+    return f"{UNKNOWN}; {passed_over_line(one.passed_over)}" if one.split == GYM else ""
