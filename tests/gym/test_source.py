@@ -1,6 +1,7 @@
 """Promises about the package itself: the same bytes from one version, right answers, and seeds that share nothing."""
 
 import hashlib
+import json
 import operator
 import os
 import random
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from functools import reduce
 from math import gcd
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from leonids.errors import UsageError
 from leonids.floor.tokens import encode_foreign
 from leonids.gym.items import ASKED, NO_ANSWER, Items
 from leonids.gym.source import VERSION, ReasoningGym
-from leonids.gym.tasks import TASKS
+from leonids.gym.tasks import DISTANCES, TASKS
 from leonids.records import Example
 from leonids.study.floors import tokenizer_of
 from leonids.universe.splits import GYM
@@ -155,6 +157,20 @@ def test_an_answer_is_what_a_solver_of_our_own_finds(name: str, asked: Items) ->
     own: list[Example] = [one for one in examples if one.tags["task"] == name]
     assert len(own) == N / len(TASKS)
     assert [SOLVED[name](one.prompt) for one in own] == [one.answer["result"] for one in own]  # type: ignore[index, call-overload]
+
+
+def test_the_shipped_base_is_measured_with_a_floor_that_is_null_and_cases_by_distance(
+    start: Callable[..., Any], finish: Callable[[Any], tuple[int, str, str]]
+) -> None:
+    command = ("eval", "nano", "--universe", "consistent", "--split", GYM, "-n", len(TASKS), "--json")
+    code, out, err = finish(start(*command))
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["n"], found["floor_nats"]) == (len(TASKS), None)
+    assert found["loss_nats"] > 0
+    assert {case["value"]: case["n"] for case in found["cases"] if case["tag"] == "distance"} == dict.fromkeys(
+        DISTANCES, len(TASKS) // 3
+    )
 
 
 def test_a_universe_does_not_draw_them_and_says_who_does(consistent: Universe) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from leonids.errors import BaseError
 from leonids.gym.source import PACKAGE
 from leonids.gym.tasks import TASKS
 from leonids.spec import RunSpec
@@ -71,6 +72,17 @@ def test_items_that_the_base_cannot_read_are_counted_in_the_review(measured: Pat
         assert line["n"] == N
         assert line["audit"]["passed_over"] == {"longer than the base reads": len(TASKS)}
     assert not any("passed_over" in line.get("audit", {}) for line in lines(measured, "own", "validation"))
+
+
+def test_a_base_that_reads_none_of_a_tasks_items_is_refused_before_anything_is_written(
+    run_spec: Callable[..., RunSpec], tmp_path: Path, make_source: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_source(questions=lambda task, seed, index: f"{index} " * 300 if task == TASKS[5].name else None)
+    monkeypatch.setattr(data, "ReasoningGym", lambda: source)
+    with pytest.raises(BaseError, match=f"items of {TASKS[5].name} can be asked: the last one: longer than the base"):
+        NATIVE.check([run_spec("long", transfer=(GYM,), test_examples=6)], out=tmp_path)
+    NATIVE.check([run_spec("short", transfer=(GYM,), test_examples=5)], out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_manifest_names_the_package_where_its_items_are_measured(

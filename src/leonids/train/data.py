@@ -125,7 +125,11 @@ def check_row(row: Row, base: Base) -> None:
 
 
 def open_streams(runs: Sequence[RunSpec], base: Base) -> tuple[Stream, ...]:
-    """Return each run's stream; runs that see the same examples share one. The first examples are checked."""
+    """Return each run's stream; runs that see the same examples share one.
+
+    The first examples are checked, and every item of ``transfer:gym``: nothing else tells before the lock whether a
+    base reads enough of them.
+    """
     made: dict[tuple[str, int, str], Stream] = {}
     found: list[Stream] = []
     for run in runs:
@@ -141,5 +145,7 @@ def open_streams(runs: Sequence[RunSpec], base: Base) -> tuple[Stream, ...]:
             made[key] = Stream(universe, base, seed=run.data_seed, shuffled=run.answers == "shuffled")
             for index in range(min(CHECKED, run.steps * run.batch_size)):
                 made[key].row("train", index)
+        if GYM in run.transfer:
+            made[key].row(GYM, run.test_examples - 1)
         found.append(made[key])
     return tuple(found)
