@@ -88,9 +88,11 @@ def write_run(out: Path, run: RunSpec, ledger: object) -> None:
         writer.finish()
 
 
-def of_one_run(family: Hypothesis) -> Hypothesis:
-    """Return a hypothesis whose predictions speak of the run with seed 0 alone."""
-    claims = (replace(p, scope="run", measure=replace(p.measure, seed=0)) for p in family.predictions)
+def fitted(family: Hypothesis, *, seeds: int) -> Hypothesis:
+    """Return a hypothesis without rivals of arms that are left out; of one seed, its claims speak of that run alone."""
+    claims = [replace(p, rivals=tuple(r for r in p.rivals if not r.arm or r.arm in ARMS)) for p in family.predictions]
+    if seeds == 1:
+        claims = [replace(p, scope="run", measure=replace(p.measure, seed=0)) for p in claims]
     return replace(family, predictions=tuple(claims))
 
 
@@ -98,8 +100,7 @@ def write_study(out: Path, *, steps: int, seeds: int) -> int:
     """Write the study's folder and return how many predictions it has."""
     path = find_study("consistent-universe")
     study = load_study(path)
-    # One seed cannot speak for the recipe: its claims are about that run.
-    said = study.hypotheses if seeds > 1 else {name: of_one_run(family) for name, family in study.hypotheses.items()}
+    said = {name: fitted(family, seeds=seeds) for name, family in study.hypotheses.items()}
     study = study.model_copy(update={"seeds": tuple(range(seeds)), "hypotheses": said})
     plan = make_plan(study, Choices(arms=ARMS, steps=steps), beside=path.parent)
     ledger = register(plan, out)

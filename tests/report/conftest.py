@@ -129,6 +129,7 @@ def example(rng: np.random.Generator, run: RunSpec, progress: float) -> dict[str
             "floor": (floor.sum(), size),
             "token_accuracy": (right.sum(), size),
             "confidence": (top.sum(), size),
+            "brier": (((top - right) ** 2).sum(), size),
             "gold_confidence": (np.exp(-loss).sum(), size),
             "confidence_right": (top[right].sum(), right.sum()),
             "confidence_wrong": (top[~right].sum(), (~right).sum()),

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from leonids.cli import app
 from leonids.errors import UsageError
 from leonids.records import ANSWER_ROLES, ROLES
-from leonids.report.anatomy import Anatomy, anatomy
+from leonids.report.anatomy import SHORT, Anatomy, Part, anatomy, in_short
 from leonids.report.explain import alarms, explain, lines, located
 from leonids.report.numbers import Missing, Value
 from leonids.study.folder import StudyFolder
@@ -237,3 +237,19 @@ def test_one_runs_explanation_has_its_match_by_case(whole: StudyFolder) -> None:
     assert "match by case" in shown.output
     everything = CliRunner().invoke(app, ["explain", str(whole.out)])
     assert "match by case" not in everything.output
+
+
+@pytest.mark.parametrize(
+    ("floor", "says"),
+    [(0.0, "all of this loss can still be learnt, none of it is a floor; 100 % of what is left to learn is on decided"),
+     (0.25, "25 % of this loss is a floor that training cannot lower; 100 % of what is left"),
+     (1.0, "this loss has come down to its floor, and training cannot lower it further")],
+)  # fmt: skip
+def test_the_sentence_to_take_away_says_what_can_still_be_learnt(floor: float, says: str) -> None:
+    def value(nats: float) -> Value:
+        return Value(nats, None, None, 9, "examples")
+
+    parts = (Part("data floor", value(floor)), Part("excess", value(1 - floor)))
+    found = in_short(Anatomy("answer", value(1.0), parts, (Part("decided", value(1 - floor)),)))
+    assert found[0].startswith(f"{SHORT}{says}")
+    assert floor < 1 or found == [f"{SHORT}{says}"]

@@ -1,17 +1,33 @@
+import itertools
 from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from leonids.claims.predicates import PREDICATES
 from leonids.report import diagrams as module
 from leonids.report import figures
 from leonids.report.canvas import sheet, styled
 from leonids.report.corridors import predicted
-from leonids.report.diagrams import diagrams, graph, phases, reliability_diagram
+from leonids.report.curves import frame_top
+from leonids.report.diagrams import (
+    A_COLUMN,
+    BOX_H,
+    BOX_W,
+    FIRST_COLUMN,
+    diagrams,
+    graph,
+    phases,
+    reliability_diagram,
+    route,
+)
 from leonids.report.figures import Drawing, overview
 from leonids.report.findings import Findings, gather
+from leonids.report.numbers import Missing
+from leonids.report.palette import ARM_STYLES, style_of
 from leonids.report.reliability import Reliability
 from leonids.study.folder import StudyFolder
 
@@ -91,10 +107,10 @@ def test_bars_reach_the_measured_loss(findings: Findings, monkeypatch: pytest.Mo
 
 
 def test_an_untrained_bar_far_above_the_others_is_cut_and_says_how_high_it_is(findings: Findings) -> None:
-    assert figures._reach([9.0, 0.4, 0.3], [0.8]) == 0.8
-    assert figures._reach([1.0, 0.4, 0.3], [0.8]) == 1.0
-    assert figures._reach([0.4, 0.9], []) == 0.9
-    assert figures._reach([2.0], []) == 2.0
+    assert frame_top([9.0, 0.4, 0.3], [0.8]) == 0.8
+    assert frame_top([1.0, 0.4, 0.3], [0.8]) == 1.0
+    assert frame_top([0.4, 0.9]) == 0.9
+    assert frame_top([2.0]) == 2.0
     with styled():
         _, (axis,) = sheet(1, share_y=False)
         figures._loss_panel(findings, axis, "plain")
@@ -104,12 +120,15 @@ def test_an_untrained_bar_far_above_the_others_is_cut_and_says_how_high_it_is(fi
     assert f"{loss:.2f}" in [text.get_text() for text in axis.texts]
 
 
-def test_plateaus_carry_their_names_and_close_ones_share_one() -> None:
+@pytest.mark.parametrize(("busy", "places"), [(0.5, [0.9, 0.62]), (0.7, [0.9, 0.7])])
+def test_plateaus_carry_their_names_above_the_curves_and_close_ones_share_one(busy: float, places: list[float]) -> None:
+    plateaus = [(0.9, "the format"), (0.62, "the type of question"), (0.6, "the pipeline")]
     with styled():
         _, (axis,) = sheet(1, share_y=False)
-        figures._ladder(axis, [(0.9, "the format"), (0.62, "the type of question"), (0.6, "the pipeline")], frame=1.0)
+        figures._ladder(axis, plateaus, frame=1.0, busy=busy)
     names = [text.get_text() for text in axis.texts]
     assert names == ["knows only the format", "knows only the type of question, the pipeline"]
+    assert [text.get_position()[1] for text in axis.texts] == places
     assert sorted(line.get_ydata()[0] for line in axis.lines) == [0.6, 0.62, 0.9]
 
 
@@ -184,3 +203,53 @@ def test_a_margin_lies_around_the_arm_that_a_claim_compares_with(findings: Findi
     assert (corners[:, 1].min(), corners[:, 1].max()) == pytest.approx((0.48, 0.52))
     assert corners[:, 0].min() > 30.0
     assert corners[:, 0].max() < 100.0
+
+
+BOXES = [(0.09, n + 0.5) for n in range(5)] + [
+    (FIRST_COLUMN + A_COLUMN * c, r + 0.5) for r in range(5) for c in range(4)
+]
+
+
+@given(st.sampled_from(BOXES), st.sampled_from(BOXES))
+def test_an_arrow_leads_from_box_to_box_and_around_every_other(
+    start: tuple[float, float], end: tuple[float, float]
+) -> None:
+    assume(start != end)
+    points = route(start, end)
+    half_w, half_h = BOX_W / 2 - 0.01, BOX_H / 2
+
+    def inside(x: float, y: float, box: tuple[float, float], room: float) -> bool:
+        return abs(x - box[0]) < half_w + room and abs(y - box[1]) < half_h + room
+
+    assert inside(*points[0], start, 1e-9)
+    assert inside(*points[-1], end, 1e-9)
+    for (x, y), (to_x, to_y) in itertools.pairwise(points):
+        for at in np.linspace(0, 1, 60):
+            place = x + at * (to_x - x), y + at * (to_y - y)
+            assert not any(inside(*place, box, -1e-9) for box in BOXES)
+
+
+def test_each_of_many_arms_looks_different() -> None:
+    arms = [f"arm-{n}" for n in range(28)]
+    looks = [style_of(arms, arm) for arm in arms]
+    assert len({(colour, dash) for colour, _, dash in looks}) == 28
+    assert looks[:7] == list(ARM_STYLES)
+
+
+def test_phases_of_many_runs_have_a_row_an_arm(findings: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = phases(findings)
+    monkeypatch.setattr(module, "MOST_ROWS", 4)
+    many = phases(findings)
+    assert "runs against" in few.alt
+    assert "arms against" in many.alt
+    heights = [float(ElementTree.fromstring(drawing.svg).attrib["viewBox"].split()[3]) for drawing in (few, many)]
+    assert heights[1] < 0.7 * heights[0]
+    rows = [
+        [found.phase for found in at.explanations if found.arm == "plain"] for at in findings.checkpoints if at.progress
+    ]
+    shown = [module._pooled([(one.word, one.confidence) for one in row]) for row in rows if not any(
+        isinstance(one, Missing) for one in row)]  # fmt: skip
+    for row, (words, number) in zip(rows, [cell for cell in shown if cell is not None], strict=True):
+        estimates = sorted(one.confidence.estimate for one in row)
+        assert number == f"{estimates[0]:.2f} to {estimates[-1]:.2f}, 2 seeds"
+        assert set(words.split(" or ")) == {word for one in row for word in one.word.split(" or ")}

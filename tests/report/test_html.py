@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leonids.report.document import write_report
-from leonids.report.html import page
+from leonids.report.escape import markdown
+from leonids.report.html import MANY_SECTIONS, page
 from leonids.study.folder import StudyFolder
 
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
@@ -73,6 +74,19 @@ def test_the_policy_allows_the_pages_own_style_and_nothing_else() -> None:
     assert f"style-src 'sha256-{digest}'" in str(policy)
     assert str(policy).startswith("default-src 'none'")
     assert "unsafe" not in str(policy)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20), max_size=9))
+def test_a_document_of_many_sections_begins_with_links_to_each(names: list[str]) -> None:
+    text = "# title\n\n" + "\n\n".join(f"## {markdown(name)}\n\nwords" for name in names)
+    seen = Seen(page(text, title="t", images={}))
+    harmless(seen)
+    anchors = [one["id"] for tag, one in seen.tags if tag == "h2"]
+    links = [one["href"] for tag, one in seen.tags if tag == "a"]
+    assert len(set(anchors)) == len(names)
+    assert links == ([f"#{anchor}" for anchor in anchors] if len(names) >= MANY_SECTIONS else [])
+    for name in names:
+        assert seen.text.count(name) >= (2 if links else 1)
 
 
 def test_raw_html_is_shown_and_comments_are_left_out() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from leonids.web.chart import Box, Chart, Line, Stack, as_csv, as_json, cell, kept, smoothed, table, thinned
+from leonids.web.chart import Box, Chart, Line, Stack, as_csv, as_json, cell, kept, of_seeds, smoothed, table, thinned
 from leonids.web.drawing import svg, ticks
 
 NUMBERS = st.floats(-1e6, 1e6) | st.just(float("nan"))
@@ -105,3 +105,38 @@ def test_ticks_are_few_round_and_inside(low: float, spread: float) -> None:
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_chart_of_nothing_or_of_one_point_is_drawn(n: int) -> None:
     ET.fromstring(svg(chart_of(np.ones(n))))
+
+
+@given(st.lists(st.lists(st.integers(1, 30), min_size=1, unique=True), min_size=1, max_size=5))
+def test_the_mean_of_seeds_is_over_the_places_that_all_have_and_its_ends_are_their_range(
+    places: list[list[int]],
+) -> None:
+    lines = [
+        Line(
+            f"s{n}", np.array(sorted(xs), dtype=float), np.array([n + x**2 for x in sorted(xs)], dtype=float), "#000000"
+        )
+        for n, xs in enumerate(places)
+    ]
+    one = of_seeds("arm", lines)
+    common = sorted(set(places[0]).intersection(*places))
+    assert one.x.tolist() == common
+    np.testing.assert_allclose(one.y, [x**2 + (len(places) - 1) / 2 for x in common])
+    assert one.low is not None
+    assert one.high is not None
+    np.testing.assert_allclose(one.low, [x**2 for x in common])
+    np.testing.assert_allclose(one.high, [x**2 + len(places) - 1 for x in common])
+
+
+def test_lines_of_a_group_have_one_entry_in_the_legend() -> None:
+    one = np.array([0.0, 1.0])
+    lines = tuple(Line(f"seed {n}", one, one + n, "#0072B2", group="all seeds") for n in range(5))
+    drawn = svg(Chart("t", "x", "y", lines))
+    assert drawn.count(">all seeds</text>") == 1
+    assert ">seed 0</text>" not in drawn
+    assert [line["group"] for line in as_json(Chart("t", "x", "y", lines))["lines"]] == ["all seeds"] * 5
+
+
+def test_a_bar_that_is_cut_carries_its_height() -> None:
+    stacks = tuple(Stack(10.0 * n, (("floor", height, "#888888"),)) for n, height in enumerate((4.25, 0.5, 0.4)))
+    assert ">4.25</text>" in svg(Chart("t", "x", "y", stacks=stacks, frame=(0.0, 0.6)))
+    assert ">4.25</text>" not in svg(Chart("t", "x", "y", stacks=stacks))

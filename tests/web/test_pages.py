@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 import re
 import subprocess
 import sys
@@ -69,7 +70,8 @@ def test_every_page_of_a_finished_study_reads_without_script(site: Any, page: st
     assert [tag for tag, _ in seen.tags].count("h1") >= 1
     charts = [attributes for tag, attributes in seen.tags if "data-chart" in attributes]
     assert [tag for tag, _ in seen.tags].count("svg") == len(charts)
-    assert [tag for tag, _ in seen.tags].count("details") == len(charts)
+    tables = [one for tag, one in seen.tags if tag == "details" and str(one.get("id")).startswith("table-")]
+    assert len(tables) == len(charts)
     for chart in charts:
         address = unescape(str(chart["data-chart"]))
         for form in ("json", "svg", "csv"):
@@ -111,8 +113,6 @@ def test_what_is_not_on_offer_is_a_clear_refusal(site: Any) -> None:
 def test_hostile_text_is_text_on_every_page_and_in_every_download(
     planted: Callable[..., StudyFolder], serve_folder: Callable[..., Any], study_text: str, name: str
 ) -> None:
-    import json
-
     quoted = json.dumps(name)
     text = study_text.replace("What is a loss of 0.75 telling us?", quoted)
     for old in (
@@ -295,3 +295,40 @@ def test_vendored_code_stands_with_its_licence() -> None:
     folder = Path(leonids.web.app.__file__).parent / "static" / "uplot"
     assert "MIT License" in (folder / "LICENSE").read_text("utf-8")
     assert (folder / "uPlot.iife.min.js").is_file()
+
+
+@pytest.mark.parametrize("page", ["/arms", "/confidence", "/prediction?at=1"])
+def test_a_page_brings_along_what_its_charts_would_ask_for_and_brings_it_once(site: Any, page: str) -> None:
+    def held(text: str) -> list[str]:
+        return [unescape(found) for found in re.findall(r"<template data-held>(.*?)</template>", text, re.DOTALL)]
+
+    text = site.ask(page).text
+    charts = [unescape(found) for found in re.findall(r'data-chart="([^"]+)" data-drawn', text)]
+    assert charts
+    assert [json.loads(one) for one in held(text)] == [site.ask(address).json for address in charts]
+    again = site.ask(page, X_Refreshed="1").text
+    assert held(again) == []
+    assert "<svg" not in again
+
+
+def test_many_arms_are_drawn_as_means_of_their_seeds_and_one_arm_at_a_time(
+    planted: Callable[..., StudyFolder], serve_folder: Callable[..., Any], study_text: str
+) -> None:
+    more = "".join(f"  more-{n}: {{universe: consistent, rank: 8, alpha_rule: equal}}\n" for n in range(4))
+    folder = planted(text=study_text.replace("seeds: [0, 1]", f"{more}seeds: [0, 1]"), progress=0.15, examples=4)
+    with serve_folder(folder.out) as client:
+        client.enter().settled()
+        chart = client.ask("/chart/train.json").json
+        assert [line["label"] for line in chart["lines"]][:2] == ["plain, 2 seeds", "small, 2 seeds"]
+        assert len(chart["lines"]) == 8
+        each = client.ask("/chart/train.json?seeds=each").json
+        for at in range(2):
+            pair = [line["y"] for line in each["lines"] if line["group"] == ("plain", "small")[at]]
+            np.testing.assert_allclose(chart["lines"][at]["y"], np.mean(pair, axis=0))
+            np.testing.assert_allclose(chart["lines"][at]["high"], np.max(pair, axis=0))
+        assert len(client.ask("/chart/train.json?axis=wall").json["lines"]) == 16
+        page = client.ask("/confidence?at=5").text
+        assert set(re.findall(r"<strong>\w[\w ]+: ([\w-]+)</strong>", page)) == {"more-1"}
+        assert "2 of 2" not in client.ask("/").text
+        assert client.ask("/").text.count("0 of 2") == 8
+        assert client.ask("/confidence?at=8").status == 400

@@ -101,18 +101,26 @@ def _parts(rows: Table, *, floors: Floors | None, roles: Sequence[str]) -> tuple
     return tuple(parts), tuple(Part(role, value) for role, value in by_role.items() if isinstance(value, Value))
 
 
+SHORT = "in short: "
+"""How the sentence begins that a reader takes away."""
+
+
 def in_short(trained: Anatomy | Missing) -> list[str]:
     """Return in plain words what of the loss that was trained on can be removed, where its floor is known."""
     if isinstance(trained, Missing) or not trained.parts or not trained.loss.estimate > 0:
         return []
     shares = {part.name: part.value.estimate / trained.loss.estimate for part in trained.parts}
-    fixed = 1.0 - shares["excess"]
-    text = f"in short: {100 * min(max(fixed, 0.0), 1.0):.0f} % of this loss is a floor that training cannot lower"
+    fixed = round(100 * min(max(1.0 - shares["excess"], 0.0), 1.0))
+    text = f"{SHORT}{fixed} % of this loss is a floor that training cannot lower"
+    if fixed == 0:
+        text = f"{SHORT}all of this loss can still be learnt, none of it is a floor"
+    elif fixed == 100:
+        text = f"{SHORT}this loss has come down to its floor, and training cannot lower it further"
     if shares.get("floor of the prompt", 0.0) > 0.5:
         text += ", most of it the draw of the prompt's words: mask the prompt, or read the answer loss"
     largest = max(trained.roles, key=lambda role: role.value.estimate)
     left = sum(role.value.estimate for role in trained.roles if role.value.estimate > 0)
-    if left > 0 and trained.parts[-1].value.estimate > 0:
+    if fixed < 100 and left > 0 and trained.parts[-1].value.estimate > 0:
         # A prompt token's head floor is not computed: what a frozen head cannot say of it is in its excess.
         prompt = largest.name == "prompt"
         of = "the excess" if prompt else "what is left to learn"

@@ -22,6 +22,9 @@ MOST_POINTS = 1200
 """Above this many points a curve is drawn as the least and greatest value of equal stretches: no peak is lost."""
 
 
+CUT_ABOVE = 1.5
+"""A first top that is this many times as high as all else is cut: it would leave the others no room."""
+
 ON_THE_AXIS = ("between", "above", "below", "differs", "coincide", "ratio")
 """Predicates whose region is in the unit of the curve. The others claim a slope or an order: no box is drawn."""
 
@@ -89,6 +92,15 @@ def thinned(curve: Curve) -> tuple[Curve, bool]:
         least, greatest = stretch[np.argmin(curve.y[stretch])], stretch[np.argmax(curve.y[stretch])]
         kept += sorted({int(least), int(greatest)})
     return Curve(curve.x[kept], curve.y[kept]), True
+
+
+def frame_top(tops: Sequence[float], others: Sequence[float] = ()) -> float:
+    """Return how high a frame must reach: to every top, but not to a first one far above all later ones.
+
+    ``others`` are heights that have to be seen as well, such as plateaus.
+    """
+    later = max((*tops[1:], *others), default=0.0)
+    return later if later > 0 and tops and tops[0] > CUT_ABOVE * later else max((later, *tops), default=0.0)
 
 
 def runs_claimed(folder: StudyFolder, prediction: Prediction) -> list[RunSpec]:

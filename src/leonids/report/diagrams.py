@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.path import Path
 
 from leonids.report.canvas import CLEAR, Axes, blank, drawn, legend, sheet, styled, svg
 from leonids.report.claimed import COLOURS, word_of
@@ -75,31 +76,38 @@ def _reliability_panel(axis: Axes, by_seed: Mapping[int, Reliability]) -> None:
 
 def phases(findings: Findings) -> Drawing:
     """Draw the phase of every run at every review, by confidence and by the ladder, with the interval it rests on."""
-    runs = [run.run for run in findings.folder.runs]
+    runs = findings.folder.runs
+    by_arm = len(runs) > MOST_ROWS
+    names = list(dict.fromkeys(run.arm if by_arm else run.run for run in runs))
     kinds = [("by confidence on right tokens", _by_confidence), ("by the ladder of plateaus", _by_ladder)]
     tables = []
     for title, cell in kinds:
         rows = [
-            [cell(found) for at in findings.checkpoints for found in at.explanations if found.run == run]
-            for run in runs
+            [
+                _pooled([cell(one) for one in at.explanations if name == (one.arm if by_arm else one.run)])
+                for at in findings.checkpoints
+            ]
+            for name in names
         ]
         if any(row_cell is not None for row in rows for row_cell in row):
             tables.append((title, rows))
     with styled():
-        figure, axes = blank(len(tables) or 1, height_in=max(len(tables), 1) * (0.5 + 0.3 * len(runs)))
+        figure, axes = blank(len(tables) or 1, height_in=max(len(tables), 1) * (0.5 + 0.3 * len(names)))
         for axis, (title, rows) in zip(axes, tables, strict=False):
             axis.set_title(f"phase {title}")
-            _phase_table(axis, rows, runs=runs, reviews=[at.label for at in findings.checkpoints])
+            _phase_table(axis, rows, runs=names, reviews=[at.label for at in findings.checkpoints])
         if not tables:
             axes[0].text(0.5, 0.5, "no review yet", ha="center")
         content = svg(figure)
+    of = "arm (from its least seed to its greatest)" if by_arm else "run"
     return Drawing(
         "phases",
-        "Tables of runs against reviews: in each cell the phase of learning and the number it rests on with its "
+        f"Tables of {'arms' if by_arm else 'runs'} against reviews: in each cell the phase, and its number with its "
         "interval; darker cells are later phases, hatched ones lie on a border.",
-        "The phase of every run at every review. Above: by the confidence on right tokens. Below: by the answer loss "
-        "in nats an example, against the plateaus computed before training. In brackets 95 % intervals over examples; "
-        "where an interval holds a border, both phases are named and the cell is hatched.",
+        f"The phase of every {of} at every review. Above: by the confidence on right tokens. Below: by the answer loss "
+        "in nats an example, against the plateaus computed before training. "
+        + ("" if by_arm else "In brackets 95 % intervals over examples. ")
+        + "Where an interval holds a border, both phases are named and the cell is hatched.",
         content,
     )
 
@@ -107,15 +115,28 @@ def phases(findings: Findings) -> Drawing:
 Cell = tuple[str, str]
 """A phase's words, and the number it rests on with its interval."""
 
-
-def _by_confidence(found: Explanation) -> Cell | None:
-    phase = found.phase
-    return (phase.word, _number(phase.confidence)) if isinstance(phase, Phase) else None
+MOST_ROWS = 20
+"""Above this many runs a table has a row an arm."""
 
 
-def _by_ladder(found: Explanation) -> Cell | None:
-    ladder = found.ladder
-    return (ladder.word, _number(ladder.loss)) if isinstance(ladder, Standing) else None
+def _by_confidence(found: Explanation) -> tuple[str, Value] | None:
+    return (found.phase.word, found.phase.confidence) if isinstance(found.phase, Phase) else None
+
+
+def _by_ladder(found: Explanation) -> tuple[str, Value] | None:
+    return (found.ladder.word, found.ladder.loss) if isinstance(found.ladder, Standing) else None
+
+
+def _pooled(found: Sequence[tuple[str, Value] | None]) -> Cell | None:
+    """Return the phases of one run with its number, or of the seeds of an arm with where their numbers go."""
+    known = [one for one in found if one is not None]
+    if not known:
+        return None
+    words = " or ".join(dict.fromkeys(word for words, _ in known for word in words.split(" or ")))
+    if len(found) == 1:
+        return words, _number(known[0][1])
+    numbers = sorted(value.estimate for _, value in known)
+    return words, f"{numbers[0]:.2f} to {numbers[-1]:.2f}, {len(known)} seed{'s' * (len(known) > 1)}"
 
 
 def _number(value: Value) -> str:
@@ -155,7 +176,8 @@ def _phase_table(
 
 
 BOX_W, BOX_H, A_ROW = 0.185, 0.62, 4
-"""A prediction's box in shares of the sheet's width and of a row's height; boxes a row."""
+FIRST_COLUMN, A_COLUMN = 0.34, 0.19
+"""A prediction's box in shares of the sheet's width and of a row's height; boxes a row; where their middles are."""
 
 
 def graph(findings: Findings) -> Drawing | None:
@@ -175,7 +197,7 @@ def graph(findings: Findings) -> Drawing | None:
         for name, said in hypotheses.items():
             places[name] = (0.09, top + lines[name] / 2)
             for at, prediction in enumerate(said.predictions):
-                places[prediction.id] = (0.34 + 0.19 * (at % A_ROW), top + at // A_ROW + 0.5)
+                places[prediction.id] = (FIRST_COLUMN + A_COLUMN * (at % A_ROW), top + at // A_ROW + 0.5)
             axis.fill_between([0.0, 1.0], top + 0.06, top + lines[name] - 0.06, facecolor="#F3F3F3", linewidth=0)
             top += lines[name]
         _boxes(axis, findings, places)
@@ -225,24 +247,32 @@ def _box(
 
 
 def _arrows(axis: Axes, places: Mapping[str, tuple[float, float]], needs: Mapping[str, Sequence[str]]) -> None:
-    for name, premises in needs.items():
-        for premise in premises:
-            if premise not in places:
-                continue
-            (x, y), (to_x, to_y) = places[name], places[premise]
-            across = abs(x - to_x) > BOX_W / 2
-            step = -1 if to_x < x else 1
-            lift = -1 if to_y < y else 1
-            start = (x + step * (BOX_W / 2 - 0.01), y) if across else (x, y + lift * BOX_H / 2)
-            end = (to_x - step * (BOX_W / 2 - 0.01), to_y) if across else (to_x, to_y - lift * BOX_H / 2)
-            far = across and abs(x - to_x) > 0.25 and y == to_y
-            axis.add_patch(
-                FancyArrowPatch(
-                    (x, y - BOX_H / 2) if far else start, (to_x, to_y - BOX_H / 2) if far else end,
-                    arrowstyle="-|>", mutation_scale=8, color="#333333", linewidth=0.9, zorder=4,
-                    connectionstyle=f"arc3,rad={0.25 * step if far else 0.0}",
-                )
-            )  # fmt: skip
+    pairs = [(name, need) for name, needed in needs.items() for need in needed if need in places]
+    for name, need in pairs:
+        points = route(places[name], places[need])
+        lines = Path(points, [Path.MOVETO, *(Path.LINETO for _ in points[1:])])
+        arrow = FancyArrowPatch(
+            path=lines, arrowstyle="-|>", mutation_scale=8, color="#333333", linewidth=0.9, zorder=4
+        )
+        axis.add_patch(arrow)
+
+
+def route(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
+    """Return the corners of an arrow between the middles of two boxes, which leads around every box between them."""
+    (x, y), (to_x, to_y) = start, end
+    half_w, half_h, gutter = BOX_W / 2 - 0.01, BOX_H / 2, 0.44
+    aside, lift = (-1 if to_x < x else 1), (-1 if to_y <= y else 1)
+    if y == to_y and abs(to_x - x) <= A_COLUMN + 0.07:
+        return [(x + aside * half_w, y), (to_x - aside * half_w, y)]
+    if y == to_y:
+        return [(x, y - half_h), (x, y - gutter), (to_x, y - gutter), (to_x, y - half_h)]
+    if x == to_x and abs(to_y - y) <= 1:
+        return [(x, y + lift * half_h), (x, to_y - lift * half_h)]
+    # Down or up beside the column of the end, on the side that it is come from; the first column has its right side.
+    side = 1 if to_x < FIRST_COLUMN or to_x < x else -1
+    lane = to_x + side * (BOX_W / 2 + 0.002)
+    return [(x, y + lift * half_h), (x, y + lift * 0.5), (lane, y + lift * 0.5), (lane, to_y),
+            (to_x + side * half_w, to_y)]  # fmt: skip
 
 
 def diagrams(findings: Findings) -> tuple[Drawing, ...]:

@@ -15,7 +15,7 @@ from leonids.errors import UsageError
 from leonids.floor.oracle import match_bounds
 from leonids.ledger.lines import LEDGER
 from leonids.records import LossScope
-from leonids.report.anatomy import Anatomy, Floors, Part, anatomy, head_reason, in_short, mean
+from leonids.report.anatomy import SHORT, Anatomy, Floors, Part, anatomy, head_reason, in_short, mean
 from leonids.report.numbers import Known, Missing, Value, adding_up, interval, nats, percent, ratio, share
 from leonids.report.phases import Phase, Standing, ladder_of, phase_of, standing_of
 from leonids.report.reliability import Reliability, reliability
@@ -262,7 +262,7 @@ def _not_ours(found: Explanation) -> list[str]:
     """What cannot be known of data that LEO did not make, and what to do about it."""
     masked = found.loss_on == "answer"
     return [
-        "in short: how much of this loss training can remove is not known: these data are not LEO's, so their floor is "
+        f"{SHORT}how much of this loss training can remove is not known: these data are not LEO's, so their floor is "
         "not computed, and neither are the excess, the best match and the ladder",
         ("what to do: " + ("" if masked else "mask the prompt, so that its own draw is not in the loss; "))
         + "`leonids audit FILE.jsonl` counts copies, conflicts and overlap in the data and bounds what it can",

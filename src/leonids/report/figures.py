@@ -15,18 +15,15 @@ from leonids.claims.regions import Region
 from leonids.records import ROLES
 from leonids.report.anatomy import Anatomy, mean_shares
 from leonids.report.canvas import CLEAR, Axes, drawn, legend, sheet, styled, svg
-from leonids.report.curves import Curve, at_reviews, explanations_of, series, thinned
+from leonids.report.curves import Curve, at_reviews, explanations_of, frame_top, series, thinned
 from leonids.report.explain import Explanation, answer_excess, answer_loss
 from leonids.report.findings import Findings
 from leonids.report.numbers import Known, Value
 from leonids.report.palette import CORRIDOR, HATCHES, PART_COLOURS, style_of
 from leonids.report.phases import PHASES, plateaus_of
 
-CUT_ABOVE = 1.5
-"""A first bar that is this many times as high as all else is cut: it would leave the others no room."""
-
-NAME_FRAC, LADDER = 0.06, "#0072B2"
-"""The height of a plateau's name as a share of its panel's, and its colour."""
+NAME_FRAC, LADDER, LABELLED = 0.06, "#0072B2", 25.0
+"""The height of a plateau's name as a share of its panel's, its colour, and the progress from which it stands."""
 
 
 @final
@@ -87,7 +84,8 @@ def _loss_panel(findings: Findings, axis: Axes, arm: str) -> None:
             bars[100 * at.progress] = shares
     tops = _stack(axis, bars)
     lines = plateaus_of(findings.folder.floors.get(arm), scope)
-    reach = _reach([*tops.values()], [height for height, _ in lines])
+    reach = frame_top([*tops.values()], [height for height, _ in lines])
+    later = [top for place, top in tops.items() if place > LABELLED]
     measure = Measure(metric="loss", arm=arm, tokens=scope, split="train", final=True)
     for run in runs:
         curve = series(findings.folder, run, measure, split="train")
@@ -96,18 +94,13 @@ def _loss_panel(findings: Findings, axis: Axes, arm: str) -> None:
             label = "training loss, raw" + (" (least and greatest of stretches)" if thin else "")
             axis.plot(shown.x, shown.y, color="#000000", linewidth=0.5, alpha=0.7, label=label, zorder=1)
             reach = reach or float(np.quantile(curve.y, 0.9))
+            later += curve.y[curve.x > LABELLED].tolist()
     frame = 1.15 * reach if reach > 0 else 1.0
     axis.set_ylim(min(0.0, axis.get_ylim()[0]) if bars else 0.0, frame)
-    _ladder(axis, lines, frame=frame)
+    _ladder(axis, lines, frame=frame, busy=max(later, default=0.0))
     for place, top in tops.items():
         if top > frame:
             _cut(axis, place, top)
-
-
-def _reach(tops: Sequence[float], plateaus: Sequence[float]) -> float:
-    """Return how high a frame must reach: to every plateau and bar, but not to a first bar far above the others."""
-    later = max((*tops[1:], *plateaus), default=0.0)
-    return later if later > 0 and tops and tops[0] > CUT_ABOVE * later else max((later, *tops), default=0.0)
 
 
 def _cut(axis: Axes, at: float, top: float) -> None:
@@ -120,17 +113,21 @@ def _cut(axis: Axes, at: float, top: float) -> None:
     )  # fmt: skip
 
 
-def _ladder(axis: Axes, lines: Sequence[tuple[float, str]], *, frame: float) -> None:
-    """Draw plateaus with their names on them; lines closer than a name is high share one."""
+def _ladder(axis: Axes, lines: Sequence[tuple[float, str]], *, frame: float, busy: float) -> None:
+    """Draw plateaus with their names on them; lines closer than a name is high share one.
+
+    A name that would lie below ``busy``, where curves and bars are, stands above them.
+    """
     groups: list[list[tuple[float, str]]] = []
     for line in lines:
-        near = groups and groups[-1][-1][0] - line[0] < NAME_FRAC * frame
+        near = groups and (groups[-1][-1][0] - line[0] < NAME_FRAC * frame or groups[-1][0][0] <= busy)
         groups = [*groups[:-1], [*groups[-1], line]] if near else [*groups, [line]]
     for group in groups:
         for height, _ in group:
             axis.axhline(height, color=LADDER, linestyle=":", linewidth=0.9, zorder=4)
+        place = max(group[0][0], min(busy, (1 - NAME_FRAC) * frame))
         axis.text(
-            105.0, group[0][0], "knows only " + ", ".join(name for _, name in group), color=LADDER, fontsize=6,
+            105.0, place, "knows only " + ", ".join(name for _, name in group), color=LADDER, fontsize=6,
             ha="right", va="bottom", zorder=6, bbox=CLEAR,
         )  # fmt: skip
 
@@ -280,9 +277,9 @@ def arms(findings: Findings) -> Drawing:
                 lines[arm] = _arm_line(findings, axis, arm, pick=pick)
             _margins(findings, axis, pick, lines=lines)
             tops = [max(line[at] for line in lines.values() if at in line) for at in _places(lines)]
-            reach = _reach(tops, [])
-            if tops and reach < max(tops):
-                axis.set_ylim(top=1.1 * reach)
+            top = frame_top(tops)
+            if tops and top < max(tops):
+                axis.set_ylim(top=1.1 * top)
             axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
         legend(figure, drawn(axes))
         content = svg(figure)

@@ -29,9 +29,14 @@ class Checkpoint:
         return f"{100 * self.progress:g} %"
 
     @property
+    def waiting(self) -> int:
+        """How many planned runs were not measured there yet."""
+        return sum(found.step is None for found in self.explanations)
+
+    @property
     def reached(self) -> bool:
         """Whether every planned run was measured there."""
-        return all(found.step is not None for found in self.explanations)
+        return self.waiting == 0
 
 
 @final
@@ -45,6 +50,11 @@ class Findings:
     answers: tuple[Answer, ...]
     explanations: tuple[Explanation, ...]
     checkpoints: tuple[Checkpoint, ...]
+
+    @property
+    def ahead(self) -> Checkpoint | None:
+        """The first review after the start that not every run has reached; None where none is left."""
+        return next((at for at in self.checkpoints if at.progress > 0 and not at.reached), None)
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:

@@ -11,6 +11,9 @@ from markdown_it.token import Token
 
 from leonids.report.escape import visible
 
+MANY_SECTIONS = 5
+"""From so many sections on, a document begins with its contents."""
+
 COMMENT = re.compile(r"^ {0,3}<!--.*?-->[ \t]*$", re.DOTALL | re.MULTILINE)
 
 STYLE = """
@@ -24,6 +27,8 @@ code { font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
 table { display: block; overflow-x: auto; border-collapse: collapse; font-size: 0.85rem; }
 th, td { border: 1px solid #ccc; padding: 0.25rem 0.5rem; text-align: left; vertical-align: top; }
 th { background: #f0f0f0; }
+.contents ul { columns: 20rem; padding-left: 1.25rem; }
+.contents li { break-inside: avoid; }
 img { display: block; max-width: 100%; height: auto; margin: 1rem auto 0.25rem; }
 @media print {
   body { font-size: 10pt; }
@@ -68,7 +73,22 @@ def rendered(text: str, *, images: Mapping[str, bytes]) -> str:
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = reader.parse(COMMENT.sub("", text))
     _inline(tokens, {path: _data(svg) for path, svg in images.items()})
+    _contents(tokens)
     return str(reader.renderer.render(tokens, reader.options, {}))
+
+
+def _contents(tokens: list[Token]) -> None:
+    """Give every section an anchor, and a document of many of them a list of links before the first."""
+    places = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h2"]
+    items = []
+    for number, at in enumerate(places, 1):
+        tokens[at].attrs["id"] = f"section-{number}"
+        words = html.escape("".join(part.content for part in tokens[at + 1].children or ()))
+        items.append(f'<li><a href="#section-{number}">{words}</a></li>\n')
+    if len(items) >= MANY_SECTIONS:
+        listed = Token("html_block", "", 0)
+        listed.content = f'<nav class="contents" aria-label="Contents">\n<ul>\n{"".join(items)}</ul>\n</nav>\n'
+        tokens.insert(places[0], listed)
 
 
 def _data(svg: bytes) -> str:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -23,7 +22,7 @@ from leonids.report.tables import print_verdicts
 from leonids.spec import StudySpec
 from leonids.study.folder import StudyFolder
 from leonids.study.plan import Plan
-from leonids.study.progress import RunProgress
+from leonids.study.progress import ArmProgress, RunProgress, arms_of
 
 PLAIN_EVERY_S, QUIET_S = 15.0, 60.0
 """Without a terminal: how far apart lines on the same arm are at least, and how long nothing is said at most."""
@@ -34,52 +33,8 @@ PLAIN_PARTS = 10
 GAP, MOST_NAME = 2, 24
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class ArmProgress:
-    """One arm now: means over its runs, losses in nats per answer token of the last batch; absent ones are None."""
-
-    arm: str
-    runs: tuple[RunProgress, ...]
-
-    @property
-    def active(self) -> tuple[RunProgress, ...]:
-        """The runs that have begun and not ended."""
-        return tuple(run for run in self.runs if 0 < run.step < run.steps)
-
-    @property
-    def done_frac(self) -> float:
-        """The share of the arm's steps that are done."""
-        return sum(run.step for run in self.runs) / sum(run.steps for run in self.runs)
-
-    @property
-    def left_s(self) -> float | None:
-        """Seconds until the runs that are being trained have ended."""
-        return max((run.step_s * (run.steps - run.step) for run in self.active if run.step_s is not None), default=None)
-
-    @property
-    def tokens_s(self) -> float | None:
-        """Tokens in the loss a second, of the runs that are being trained together."""
-        return sum(run.tokens_s or 0.0 for run in self.active) if self.active else None
-
-    def mean(self, pick: Callable[[RunProgress], float | None]) -> float | None:
-        """Return the mean of a figure over the runs that have it."""
-        known = [value for run in self.runs if (value := pick(run)) is not None]
-        return sum(known) / len(known) if known else None
-
-
-def arms_of(runs: Sequence[RunProgress]) -> tuple[ArmProgress, ...]:
-    """Return runs grouped by arm, in the order of the study."""
-    arms = dict.fromkeys(run.arm for run in runs)
-    return tuple(ArmProgress(arm, tuple(run for run in runs if run.arm == arm)) for arm in arms)
-
-
 def _figure(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
-
-
-def _floor(run: RunProgress) -> float | None:
-    return None if run.floor_nats is None else run.floor_nats + (run.head_nats or 0.0)
 
 
 def duration(seconds: float) -> str:
@@ -93,11 +48,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def _steps(arm: ArmProgress) -> str:
-    low, high = (end(run.step for run in arm.runs) for end in (min, max))
-    return f"{low}/{arm.runs[0].steps}" if low == high else f"{low}-{high}/{arm.runs[0].steps}"
-
-
 def _left(arm: ArmProgress) -> str:
     if arm.done_frac >= 1.0:
         return "done"
@@ -106,11 +56,11 @@ def _left(arm: ArmProgress) -> str:
 
 COLUMNS: tuple[tuple[str, int, Callable[[ArmProgress], str]], ...] = (
     ("arm", 0, lambda arm: visible(arm.arm, most=MOST_NAME)),
-    ("step", 1, _steps),
-    ("loss", 2, lambda arm: _figure(arm.mean(lambda run: run.loss_nats), ".3f")),
-    ("floor", 6, lambda arm: _figure(arm.mean(_floor), ".3f")),
-    ("excess", 5, lambda arm: _figure(arm.mean(lambda run: run.excess_nats), ".3f")),
-    ("match", 3, lambda arm: _figure(arm.mean(lambda run: run.match_frac), ".1%")),
+    ("step", 1, lambda arm: arm.step_range),
+    ("loss", 2, lambda arm: _figure(arm.mean("loss_nats"), ".3f")),
+    ("floor", 6, lambda arm: _figure(arm.mean("floors_nats"), ".3f")),
+    ("excess", 5, lambda arm: _figure(arm.mean("excess_nats"), ".3f")),
+    ("match", 3, lambda arm: _figure(arm.mean("match_frac"), ".1%")),
     ("tokens/s", 7, lambda arm: _figure(arm.tokens_s, ",.0f")),
     ("left", 4, _left),
 )
@@ -155,12 +105,12 @@ def next_lines(study: StudySpec, runs: Sequence[RunProgress]) -> list[str]:
 
 def arm_line(arm: ArmProgress) -> str:
     """Return where an arm is as one line of words."""
-    loss, floor, excess = (arm.mean(pick) for pick in (lambda run: run.loss_nats, _floor, lambda run: run.excess_nats))
-    said = [f"{visible(arm.arm, most=MOST_NAME)}: step {_steps(arm)}"]
+    loss, floor, excess = (arm.mean(name) for name in ("loss_nats", "floors_nats", "excess_nats"))
+    said = [f"{visible(arm.arm, most=MOST_NAME)}: step {arm.step_range}"]
     if loss is not None:
         made = "" if floor is None or excess is None else f" = {floor:.3f} floor + {excess:.3f} excess"
         said.append(f"answer loss {loss:.3f}{made}")
-    match = arm.mean(lambda run: run.match_frac)
+    match = arm.mean("match_frac")
     said += [] if match is None else [f"match {percent(match)}"]
     said += [] if arm.tokens_s is None else [f"{arm.tokens_s:,.0f} tokens/s"]
     said += [] if arm.left_s is None else [f"{duration(arm.left_s)} left"]

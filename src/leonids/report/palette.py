@@ -31,11 +31,15 @@ ARM_STYLES: tuple[tuple[str, str, str], ...] = (
     ("#56B4E9", "P", "--"),
     ("#000000", "X", "-."),
 )
-"""Colour, marker and dash of each arm, in the order of the study; the round begins anew after the last."""
+"""Colour, marker and dash of the first arms, in the order of the study; later ones have another dash and marker."""
+
+DASHES = ("-", "--", "-.", ":")
 
 CORRIDOR = "#F7E1A0"
 
 
 def style_of(arms: Sequence[str], arm: str) -> tuple[str, str, str]:
     """Return an arm's colour, marker and dash, by its place among the arms of the study."""
-    return ARM_STYLES[list(arms).index(arm) % len(ARM_STYLES)]
+    turn, place = divmod(list(arms).index(arm), len(ARM_STYLES))
+    shifted = place + turn
+    return ARM_STYLES[place][0], ARM_STYLES[shifted % len(ARM_STYLES)][1], DASHES[shifted % len(DASHES)]

@@ -238,7 +238,7 @@ def questions(findings: Findings) -> str:
 
 def next_review(findings: Findings) -> str:
     """Return what comes next: the first review that not every run has reached, or what would decide the rest."""
-    ahead = next((at for at in findings.checkpoints if not at.reached), None)
+    ahead = findings.ahead
     if ahead is not None:
         due = ", ".join(markdown(p.id) for p in ahead.due) or "nothing"
         return f"**Next Review:** after reaching {ahead.label} training completion; due then: {due}."

@@ -42,6 +42,62 @@ class RunProgress:
             return None
         return self.loss_nats - self.floor_nats - (self.head_nats or 0.0)
 
+    @property
+    def floors_nats(self) -> float | None:
+        """The floors of the data and of the head together, nats/token."""
+        return None if self.floor_nats is None else self.floor_nats + (self.head_nats or 0.0)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ArmProgress:
+    """One arm now: means over its runs, losses in nats per answer token of the last batch; absent ones are None."""
+
+    arm: str
+    runs: tuple[RunProgress, ...]
+
+    @property
+    def active(self) -> tuple[RunProgress, ...]:
+        """The runs that have begun and not ended."""
+        return tuple(run for run in self.runs if 0 < run.step < run.steps)
+
+    @property
+    def ended(self) -> int:
+        """How many runs have ended."""
+        return sum(run.step >= run.steps for run in self.runs)
+
+    @property
+    def step_range(self) -> str:
+        """The least and the greatest step of a run, of how many."""
+        low, high = (end(run.step for run in self.runs) for end in (min, max))
+        return f"{low}/{self.runs[0].steps}" if low == high else f"{low}-{high}/{self.runs[0].steps}"
+
+    @property
+    def done_frac(self) -> float:
+        """The share of the arm's steps that are done."""
+        return sum(run.step for run in self.runs) / sum(run.steps for run in self.runs)
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the runs that are being trained have ended."""
+        return max((run.step_s * (run.steps - run.step) for run in self.active if run.step_s is not None), default=None)
+
+    @property
+    def tokens_s(self) -> float | None:
+        """Tokens in the loss a second, of the runs that are being trained together."""
+        return sum(run.tokens_s or 0.0 for run in self.active) if self.active else None
+
+    def mean(self, figure: str) -> float | None:
+        """Return the mean of a figure, by its field's name, over the runs that have it."""
+        known = [value for run in self.runs if (value := getattr(run, figure)) is not None]
+        return sum(known) / len(known) if known else None
+
+
+def arms_of(runs: Sequence[RunProgress]) -> tuple[ArmProgress, ...]:
+    """Return runs grouped by arm, in the order of the study."""
+    arms = dict.fromkeys(run.arm for run in runs)
+    return tuple(ArmProgress(arm, tuple(run for run in runs if run.arm == arm)) for arm in arms)
+
 
 def sealed_steps(entries: Sequence[Entry], run: str) -> int:
     """Return the last step of a run whose lines, its review's among them, the ledger has sealed; 0 before any.

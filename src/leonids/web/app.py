@@ -22,7 +22,6 @@ from leonids.errors import LeonidsError, UsageError
 from leonids.report.escape import visible
 from leonids.web import pages
 from leonids.web.chart import MOST_POINTS, as_csv, as_json, thinned
-from leonids.web.charts import chart_named
 from leonids.web.drawing import svg
 from leonids.web.examples import examples
 from leonids.web.pages import Page, asked_of
@@ -33,6 +32,8 @@ LOOK_EVERY_S = 0.25
 HEARTBEAT_S = 15.0
 MOST_STREAMS = 64
 NAME_CHARS = 64
+REFRESHED = "x-refreshed"
+"""The header of a page that asks for itself anew: its charts are drawn already, and ask for their data."""
 
 PAGES: tuple[tuple[str, str, str, Page], ...] = (
     ("/", "board", "Board", pages.board),
@@ -97,6 +98,9 @@ class Site:
             lstrip_blocks=True,
         )
         self._templates.filters["name"] = lambda text: visible(str(text), most=NAME_CHARS)
+        self._templates.filters["figure"] = lambda value, form, scale=1: (
+            "-" if value is None else form % (scale * value)
+        )
         self._templates.filters["line"] = lambda text: visible(str(text), most=2000)
 
     def application(self) -> Starlette:
@@ -116,6 +120,9 @@ class Site:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        # Nobody waits yet: the first page need not wait for its template either.
+        for row in PAGES:
+            self._templates.get_template(f"{row[1]}.html")
         beat = asyncio.create_task(self._pulse.beat())
         yield
         beat.cancel()
@@ -125,7 +132,13 @@ class Site:
         def page(request: Request) -> Response:
             findings = self._shelf.findings()
             held = gather(self._shelf, findings, request.query_params)
-            return HTMLResponse(self._html(f"{template}.html", title, {"study": findings.folder.study, **held}))
+            return HTMLResponse(
+                self._html(
+                    f"{template}.html",
+                    title,
+                    {"study": findings.folder.study, "full_page": REFRESHED not in request.headers, **held},
+                )
+            )
 
         return page
 
@@ -149,13 +162,16 @@ class Site:
             return Response(status_code=304, headers=headers)
         # What is saved has every point, or the least and greatest of every stretch: it waits until all are read.
         wanted = asked if form == "json" else replace(asked, full=True)
-        whole = chart_named(name)(self._shelf, self._shelf.findings(), wanted)
-        drawn = whole if asked.full else thinned(whole, most=MOST_POINTS)
+        whole, drawn = pages.charted(self._shelf, self._shelf.findings(), name, wanted)
         if form == "json":
             return JSONResponse(as_json(drawn), headers={} if whole.partial else headers)
         headers["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
         if form == "svg":
-            return Response(svg(drawn), media_type="image/svg+xml", headers=headers)
+            return Response(
+                svg(whole if asked.full else thinned(whole, most=MOST_POINTS)),
+                media_type="image/svg+xml",
+                headers=headers,
+            )
         if form == "csv":
             return Response(as_csv(whole), media_type="text/csv; charset=utf-8", headers=headers)
         raise UsageError(f"no form {form[:20]!r}", rule="a chart comes as json, svg or csv")

@@ -1,6 +1,7 @@
 """A chart as data: lines, bands, boxes and bars, from which its drawing, its table and its CSV are made."""
 
 import csv
+import functools
 import io
 import math
 from collections.abc import Sequence
@@ -25,7 +26,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 @final
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Values ``y`` [n] over places ``x`` [n], with interval ends where there are any."""
+    """Values ``y`` [n] over places ``x`` [n], with interval ends where there are any.
+
+    Lines of one ``group`` look alike and share the legend's entry.
+    """
 
     label: str
     x: Floats
@@ -36,6 +40,7 @@ class Line:
     high: Floats | None = None
     dots: bool = False
     faint: bool = False
+    group: str = ""
 
 
 @final
@@ -116,6 +121,13 @@ def thinned(chart: Chart, *, most: int = MOST_POINTS) -> Chart:
     return replace(chart, lines=lines, caption=f"{chart.caption} {note}".strip())
 
 
+def of_seeds(label: str, lines: Sequence[Line]) -> Line:
+    """Return the mean of lines at the places that all of them have, with their least and greatest value as ends."""
+    x = functools.reduce(np.intersect1d, [line.x for line in lines])
+    y = np.array([line.y[np.isin(line.x, x)] for line in lines])
+    return replace(lines[0], label=label, x=x, y=y.mean(axis=0), low=y.min(axis=0), high=y.max(axis=0), group="")
+
+
 def smoothed(line: Line, *, steps: int) -> Line:
     """Return a line's mean over its past, weights falling by 1/e every ``steps`` points: no later point enters."""
     weight = math.exp(-1.0 / steps)
@@ -125,7 +137,8 @@ def smoothed(line: Line, *, steps: int) -> Line:
         if math.isfinite(value):
             total, count = weight * total + value, weight * count + 1.0
         y[at] = total / count if count else math.nan
-    return replace(line, label=f"{line.label}, smoothed over {steps} steps", y=y, low=None, high=None, faint=False)
+    name, group = (f"{text}, smoothed over {steps} steps" if text else "" for text in (line.label, line.group))
+    return replace(line, label=name, y=y, low=None, high=None, faint=False, group=group)
 
 
 def _plain(value: float) -> float | None:
@@ -156,6 +169,7 @@ def as_json(chart: Chart) -> dict[str, Any]:
                 "dash": [int(part) for part in line.dash.split()],
                 "dots": line.dots,
                 "faint": line.faint,
+                "group": line.group or line.label,
             }
             for line in chart.lines
         ],

@@ -1,6 +1,6 @@
 """Every chart of the page, drawn from the findings and the training streams by what was asked for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -20,6 +20,7 @@ from leonids.report.curves import (
     claimed_curve,
     combined,
     explanations_of,
+    frame_top,
     runs_claimed,
     splits_claimed,
 )
@@ -29,15 +30,19 @@ from leonids.report.numbers import Known, Missing, Value
 from leonids.report.palette import ARM_STYLES, PART_COLOURS, style_of
 from leonids.report.phases import PHASES, plateaus_of
 from leonids.spec import RunSpec
-from leonids.web.chart import Box, Chart, Line, Stack, smoothed
+from leonids.web.chart import Box, Chart, Line, Stack, of_seeds, smoothed
 from leonids.web.series import AXES, SKETCH_POINTS, Trained
 from leonids.web.shelf import Shelf
 
 DASHES: Mapping[str, str] = {"-": "", "--": "7 4", "-.": "8 3 2 3", ":": "2 3"}
 TRAINED = ("loss", "excess", "floor", "match", "token_accuracy", "confidence", "gold_confidence", "confidence_right",
-           "confidence_wrong")  # fmt: skip
+           "confidence_wrong", "overconfidence", "brier")  # fmt: skip
 TOKENS = ("trained", "answer", "all", *ROLES)
 SMOOTHINGS = (0, 10, 100, 1000)
+SEEDS = (("each", "each on its own"), ("mean", "mean and range"))
+MOST_RUNS = 12
+"""Above this many runs a chart shows the mean of an arm's seeds, unless each is asked for."""
+
 HELD_OUT: Mapping[str, tuple[str, Callable[[Explanation], Known], float]] = {
     "excess": ("excess of the answer, nats/token", answer_excess, 1.0),
     "match": ("match, %", lambda found: found.match, 100.0),
@@ -58,6 +63,7 @@ class Asked:
     tokens: str = "trained"
     axis: str = "step"
     smooth: int = 0
+    seeds: str = ""
     measure: str = "excess"
     full: bool = False
 
@@ -68,6 +74,7 @@ class Asked:
             ("tokens", self.tokens, TOKENS),
             ("axis", self.axis, tuple(name for name, _ in AXES)),
             ("smooth", self.smooth, SMOOTHINGS),
+            ("seeds", self.seeds, ("", *(name for name, _ in SEEDS))),
             ("measure", self.measure, tuple(HELD_OUT)),
         )
         for name, value, offered in offers:
@@ -75,14 +82,14 @@ class Asked:
                 raise UsageError(f"{name} is {str(value)[:40]!r}", rule=f"one of {', '.join(map(str, offered))}")
 
 
-def arms_of(findings: Findings) -> tuple[str, ...]:
+def arm_names(findings: Findings) -> tuple[str, ...]:
     """Return the arms in the order of the study."""
     return tuple(dict.fromkeys(run.arm for run in findings.folder.runs))
 
 
 def chosen_arm(findings: Findings, asked: Asked) -> str:
     """Return the arm that is asked for. Raises ``UsageError`` where there is none at that place."""
-    arms = arms_of(findings)
+    arms = arm_names(findings)
     if not 0 <= asked.at < len(arms):
         raise UsageError(f"arm {asked.at}", rule=f"this study has {len(arms)}, counted from 0")
     return arms[asked.at]
@@ -96,7 +103,7 @@ def chosen_prediction(findings: Findings, asked: Asked) -> Prediction:
 
 
 def _look(findings: Findings, arm: str) -> tuple[str, str]:
-    colour, _, dash = style_of(arms_of(findings), arm)
+    colour, _, dash = style_of(arm_names(findings), arm)
     # Black is not seen on a dark page.
     return ("#888888" if colour == "#000000" else colour), DASHES[dash]
 
@@ -117,22 +124,37 @@ def train(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
     unit = "" if row is None else row.unit
     curves = [(run, _trained(shelf, findings, run, asked, wait=asked.full)) for run in findings.folder.runs]
     partial = any(curve.partial for _, curve in curves)
+    raw = [
+        Line(run.run, curve.x, curve.y, *_look(findings, run.arm), group=run.arm)
+        for run, curve in curves
+        if curve.x.size
+    ]
+    means = not partial and by_mean(findings, asked)
     smooth = 0 if partial else asked.smooth
     lines = []
-    for run, curve in curves:
-        if not curve.x.size:
-            continue
-        colour, dash = _look(findings, run.arm)
-        raw = Line(run.run, curve.x, curve.y, colour, dash, faint=smooth > 0)
-        lines += [raw, smoothed(raw, steps=smooth)] if smooth else [raw]
+    for one in _of_arms(raw) if means else raw:
+        lines += [replace(one, faint=True), smoothed(one, steps=smooth)] if smooth else [one]
     named = "the tokens in each arm's loss" if asked.tokens == "trained" else f"{asked.tokens} tokens"
     of = "" if row is not None and row.whole_answer else f" over {named}"
     caption = f"{asked.metric.replace('_', ' ')}{of}: the training batch of each step, as recorded."
+    if means:
+        caption += " Lines are means of an arm's seeds, bands reach from the least seed to the greatest."
     if smooth:
         caption += f" Bold: the mean of the past with weights that fall by 1/e in {smooth} steps; faint: raw."
     title = f"Training: {asked.metric.replace('_', ' ')}"
     said = _unread(caption) if partial else caption if lines else "No step yet."
     return Chart(title, dict(AXES)[asked.axis], unit, tuple(lines), caption=said, partial=partial)
+
+
+def by_mean(findings: Findings, asked: Asked) -> bool:
+    """Whether training is drawn as the mean of an arm's seeds: they have their steps alone in common, so over those."""
+    chosen = asked.seeds or ("mean" if len(findings.folder.runs) > MOST_RUNS else "each")
+    return chosen == "mean" and asked.axis in ("step", "progress")
+
+
+def _of_arms(lines: Sequence[Line]) -> list[Line]:
+    arms = {arm: [line for line in lines if line.group == arm] for arm in dict.fromkeys(line.group for line in lines)}
+    return [of_seeds(f"{arm}, {len(seeds)} seed{'s' * (len(seeds) > 1)}", seeds) for arm, seeds in arms.items()]
 
 
 def _unread(caption: str) -> str:
@@ -143,7 +165,7 @@ def held_out(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
     """Draw all arms together at the reviews: the mean of the seeds, and their range as a band."""
     label, pick, scale = HELD_OUT[asked.measure]
     lines = []
-    for arm in arms_of(findings):
+    for arm in arm_names(findings):
         rows = []
         for at in findings.checkpoints:
             values = [pick(found) for found in at.explanations if found.arm == arm]
@@ -154,7 +176,19 @@ def held_out(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
             x, y, low, high = (np.array(column) for column in zip(*rows, strict=True))
             lines.append(Line(arm, x, y, *_look(findings, arm), low=low, high=high, dots=True))
     caption = "Held-out examples at each review: mean of the seeds; the band is their range, not an interval."
-    return Chart(f"Held out: {label}", "progress, %", label, tuple(lines), caption=caption)
+    frame = _cut_first(lines)
+    if frame is not None:
+        caption += " The base before training is far above all else, and is cut off."
+    return Chart(f"Held out: {label}", "progress, %", label, tuple(lines), caption=caption, frame=frame)
+
+
+def _cut_first(lines: Sequence[Line]) -> tuple[float, float] | None:
+    """Return a frame that leaves out the base before training where it is far above all else; None where it is not."""
+    ys = [line.y for line in lines if len(line.y) > 1]
+    tops = [float(np.max(np.concatenate(part))) for part in ([y[:1] for y in ys], [y[1:] for y in ys]) if part]
+    if not tops or frame_top(tops) >= max(tops):
+        return None
+    return min(0.0, *(float(np.min(y)) for y in ys)), 1.1 * frame_top(tops)
 
 
 def anatomy(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
@@ -170,27 +204,31 @@ def anatomy(shelf: Shelf, findings: Findings, asked: Asked) -> Chart:
             stacks.append(Stack(100 * at.progress, named))
     caption = f"Loss over {scope} tokens on held-out examples at each review, mean of the seeds, in shares that add up."
     levels = tuple((name, nats) for nats, name in plateaus_of(findings.folder.floors.get(arm), scope))
+    tops = [sum(value for _, value, _ in stack.parts if value > 0) for stack in stacks]
+    top = frame_top(tops, [nats for _, nats in levels])
+    low = min((sum(value for _, value, _ in stack.parts if value < 0) for stack in stacks), default=0.0)
+    if tops and tops[0] > top:
+        caption += " A bar that is cut has its height written on it."
     if levels:
         known = ", ".join(f"{name} ({nats:.3f})" for name, nats in levels)
         caption += f" Dotted: plateaus of a learner that knows only {known}; they were computed before training."
     return Chart(
         f"Loss over its floor: {arm}", "progress, %", "nats/token", levels=levels, stacks=tuple(stacks),
-        caption=caption,
+        caption=caption, frame=(1.05 * low, 1.15 * top) if top > 0 else None,
     )  # fmt: skip
 
 
 def _seeds(findings: Findings, arm: str, pick: Callable[[Explanation], Known], *, label: str, scale: float = 1.0,
            look: int = 0) -> list[Line]:  # fmt: skip
     lines = []
-    for number, run in enumerate(findings.folder.runs_of(arm)):
+    for run in findings.folder.runs_of(arm):
         found = explanations_of(findings.checkpoints, run.run)
         curve = at_reviews([(at, pick(one)) for at, one in found])
         if curve.x.size:
             low, high = (None if ends is None else scale * ends for ends in (curve.low, curve.high))
-            # Two kinds of lines and their seeds: colour tells the kind, the dash each line.
-            colour, dash = ARM_STYLES[look][0], tuple(DASHES.values())[(look + 2 * number) % len(DASHES)]
+            colour, _, dash = ARM_STYLES[look]
             name = f"{label}, seed {run.data_seed}"
-            lines.append(Line(name, curve.x, scale * curve.y, colour, dash, low, high, dots=True))
+            lines.append(Line(name, curve.x, scale * curve.y, colour, DASHES[dash], low, high, dots=True, group=label))
     return lines
 
 

@@ -18,6 +18,8 @@ LEFT, RIGHT, TOP, BOTTOM = 64.0, 12.0, 12.0, 44.0
 LETTER_PX, ROW_PX, LABEL_PX = 6.4, 18.0, 14.0
 TICKS = 6
 MOST_LABEL = 60
+HALO = 'class="halo" stroke="#ffffff" stroke-width="3" stroke-linejoin="round" paint-order="stroke"'
+"""Around words that may come to lie on something."""
 
 
 @final
@@ -50,7 +52,8 @@ def frame_of(chart: Chart) -> Frame:
     xs = [float(end(line.x)) for line in chart.lines if len(line.x) for end in (np.min, np.max)]
     xs += [end for box in chart.boxes for end in box.x]
     if chart.stacks:
-        xs += [stack.x + 5 * side for stack in chart.stacks for side in (-1, 1)]
+        # Bars stand at places of the progress, however many there are yet.
+        xs += [-5.0, 105.0]
     if chart.frame is not None:
         return Frame(_range(xs, room=0.02), chart.frame)
     ys = [y for line in chart.lines for y in _ends(line)]
@@ -145,7 +148,7 @@ def _levels(chart: Chart, frame: Frame) -> Iterator[str]:
             groups.append([(at, label)])
     for group in groups:
         words = _text(", ".join(label for _, label in group))
-        yield f'<text x="{WIDTH - RIGHT - 4:g}" y="{group[0][0] - 4:.1f}" text-anchor="end">{words}</text>'
+        yield f'<text x="{WIDTH - RIGHT - 4:g}" y="{group[0][0] - 4:.1f}" text-anchor="end" {HALO}>{words}</text>'
 
 
 def _points(frame: Frame, x: Floats, y: Floats) -> Iterator[list[str]]:
@@ -192,6 +195,11 @@ def _stack(stack: Stack, frame: Frame) -> Iterator[str]:
             up += value
         else:
             down += value
+    if up > frame.y[1]:
+        across = f"M{left - 6:.1f} {TOP + 34:g}L{right + 6:.1f} {TOP + 26:g}"
+        yield f'<path class="halo" d="{across}" stroke="#ffffff" stroke-width="4"/>'
+        middle = (left + right) / 2
+        yield f'<text x="{middle:.1f}" y="{TOP + 14:g}" text-anchor="middle" {HALO}>{up:.2f}</text>'
 
 
 def _legend(chart: Chart) -> list[tuple[str, str]]:
@@ -200,7 +208,9 @@ def _legend(chart: Chart) -> list[tuple[str, str]]:
     for line in chart.lines:
         dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
         dot = f'<circle cx="11" cy="0" r="3" fill="{line.colour}"/>' if line.dots else ""
-        found.setdefault(line.label, f'<path d="M0 0H22" stroke="{line.colour}" stroke-width="2"{dash}/>{dot}')
+        found.setdefault(
+            line.group or line.label, f'<path d="M0 0H22" stroke="{line.colour}" stroke-width="2"{dash}/>{dot}'
+        )
     for stack in chart.stacks:
         for name, _, colour in stack.parts:
             key = f'<rect y="-6" width="22" height="11" fill="{colour}" stroke="#333333" stroke-width="0.5"/>'

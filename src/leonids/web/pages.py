@@ -1,7 +1,8 @@
 """What each page holds, gathered for its template: text and numbers, never markup of a file's own."""
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, final
 
 from leonids.claims.cards import card_of
@@ -9,18 +10,31 @@ from leonids.claims.prediction import Prediction
 from leonids.errors import LeonidsError, UsageError
 from leonids.ledger.entry import Entry
 from leonids.ledger.registered import registered
+from leonids.report.anatomy import SHORT
 from leonids.report.blocks import filled
 from leonids.report.claimed import claimed, consequence, found, measured, word_of
 from leonids.report.document import FIGURES, REPORT
 from leonids.report.escape import visible_lines
-from leonids.report.explain import lines
+from leonids.report.explain import Explanation, lines
 from leonids.report.findings import Findings
 from leonids.report.html import rendered
 from leonids.report.sections import STATUS_ICONS
 from leonids.report.tables import run_rows
+from leonids.study.progress import arms_of
 from leonids.study.setting import setting_of
-from leonids.web.chart import MOST_POINTS, Chart, table, thinned
-from leonids.web.charts import HELD_OUT, SMOOTHINGS, TOKENS, TRAINED, Asked, arms_of, chart_named, chosen_prediction
+from leonids.web.chart import MOST_POINTS, Chart, as_json, table, thinned
+from leonids.web.charts import (
+    HELD_OUT,
+    SEEDS,
+    SMOOTHINGS,
+    TOKENS,
+    TRAINED,
+    Asked,
+    arm_names,
+    by_mean,
+    chart_named,
+    chosen_prediction,
+)
 from leonids.web.drawing import svg
 from leonids.web.series import AXES
 from leonids.web.shelf import Shelf
@@ -29,21 +43,31 @@ Context = Mapping[str, Any]
 
 GRAPH = f"{FIGURES}/graph.svg"
 
+MOST_ARMS = 6
+"""Above this many arms a page of several charts an arm shows one arm at a time."""
+
 WAIT = "<p>The reviews are being read; this appears when they are.</p>"
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A chart on a page: its drawing, its table, and the addresses of its data."""
+    """A chart on a page: its table, the addresses of its data, and both for one who is not there yet."""
 
     name: str
     chart: Chart
-    drawing: str
     header: tuple[str, ...]
     rows: list[tuple[str, ...]]
     query: tuple[tuple[str, str], ...]
     live: bool
+
+    def drawing(self) -> str:
+        """Return the chart as SVG."""
+        return svg(self.chart)
+
+    def data(self) -> str:
+        """Return what the chart's own address answers, so that a page which opens need not ask."""
+        return json.dumps(as_json(self.chart))
 
 
 def asked_of(query: Mapping[str, str]) -> Asked:
@@ -62,10 +86,21 @@ def asked_of(query: Mapping[str, str]) -> Asked:
     return Asked(**given)
 
 
+def charted(shelf: Shelf, findings: Findings, name: str, asked: Asked) -> tuple[Chart, Chart]:
+    """Return a chart whole, and as it is drawn: thinned where it has more points than can be seen."""
+    kept = shelf.charts()
+    made = kept.get((name, asked))
+    if made is None:
+        whole = chart_named(name)(shelf, findings, asked)
+        made = whole, whole if asked.full else thinned(whole, most=MOST_POINTS)
+        if not whole.partial:
+            kept[name, asked] = made
+    return made
+
+
 def shown(shelf: Shelf, findings: Findings, name: str, asked: Asked) -> Shown:
     """Return a chart ready for a page; one with more points than can be seen is thinned unless all are asked for."""
-    whole = chart_named(name)(shelf, findings, asked)
-    drawn = whole if asked.full else thinned(whole, most=MOST_POINTS)
+    whole, drawn = charted(shelf, findings, name, asked)
     header, rows = table(whole)
     default = Asked()
     query = tuple(
@@ -73,7 +108,7 @@ def shown(shelf: Shelf, findings: Findings, name: str, asked: Asked) -> Shown:
         for field in fields(Asked)
         if (value := getattr(asked, field.name)) != getattr(default, field.name)
     )
-    return Shown(name, drawn, svg(drawn), header, rows, query, live=not whole.stacks)
+    return Shown(name, drawn, header, rows, query, live=not whole.stacks)
 
 
 def document(text: str, *, images: Mapping[str, bytes] | None = None) -> str:
@@ -91,7 +126,6 @@ def board(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Context
     """Return the first page: what the loss is made of, hypotheses and verdicts, questions, what is due next."""
     first = {run.arm: run.run for run in reversed(findings.folder.runs)}
     explained = [one for one in findings.explanations if one.run == first[one.arm]]
-    ahead = next((at for at in findings.checkpoints if not at.reached), None)
     images = _figures(shelf)
     return {
         "hypotheses": [
@@ -105,11 +139,18 @@ def board(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Context
             for name, said in findings.folder.hypotheses.items()
         ],
         "questions": list(zip(findings.folder.questions, findings.answers, strict=True)),
-        "explained": "\n\n".join("\n".join(lines(one)) for one in explained),
-        "progress": shelf.progress(),
-        "ahead": ahead,
+        "explained": [_words(one) for one in explained],
+        "arms": arms_of(shelf.progress()),
+        "ahead": findings.ahead,
         "graph": document(f"![What rests on what]({GRAPH})", images={GRAPH: images[GRAPH]}) if GRAPH in images else "",
     }
+
+
+def _words(explanation: Explanation) -> tuple[str, str, str]:
+    """Return the name of a run, what to take away in a sentence, and its explain lines."""
+    text = lines(explanation)
+    short = next((line.removeprefix(SHORT) for line in text if line.startswith(SHORT)), text[0].partition(": ")[2])
+    return explanation.run, short, "\n".join(line for line in text if not line.startswith(SHORT))
 
 
 def _row(findings: Findings, prediction: Prediction) -> Context:
@@ -150,13 +191,14 @@ def arms(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Context:
     asked = asked_of(query)
     charts = [shown(shelf, findings, "train", asked), shown(shelf, findings, "held-out", asked)]
     return {
-        "asked": asked,
+        "asked": replace(asked, seeds=asked.seeds or ("mean" if by_mean(findings, asked) else "each")),
         "charts": charts,
         "options": {
             "metric": [(name, name.replace("_", " ")) for name in TRAINED],
             "tokens": [(name, "in each arm's loss" if name == "trained" else name) for name in TOKENS],
             "axis": list(AXES),
             "smooth": [(str(n), f"{n} steps" if n else "off") for n in SMOOTHINGS],
+            "seeds": list(SEEDS),
             "measure": [(name, words[0]) for name, words in HELD_OUT.items()],
         },
         "rows": run_rows(findings.explanations),
@@ -167,22 +209,23 @@ def arms(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Context:
 def anatomy(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Context:
     """Return each arm's loss over its floor by role, and the explain lines of every run."""
     return {
-        "charts": _each(shelf, findings, "anatomy"),
-        "explained": "\n\n".join("\n".join(lines(one)) for one in findings.explanations),
+        "charts": [shown(shelf, findings, "anatomy", Asked(at=at)) for at in range(len(arm_names(findings)))],
+        "explained": [_words(one) for one in findings.explanations],
         "floors": section(shelf, "floors"),
     }
 
 
 def confidence(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Context:
-    """Return each arm's confidence on right and wrong tokens, its match, and how honest its confidence is."""
+    """Return confidence on right and wrong tokens, match, and honesty: of each arm, or of one where there are many."""
+    asked, arms = asked_of(query), arm_names(findings)
+    chosen = range(len(arms)) if len(arms) <= MOST_ARMS else (asked.at,)
+    kinds = ("confidence", "match", "reliability")
     return {
-        "charts": [chart for name in ("confidence", "match", "reliability") for chart in _each(shelf, findings, name)],
+        "arms": [(str(at), arm) for at, arm in enumerate(arms)] if len(arms) > MOST_ARMS else [],
+        "at": asked.at,
+        "charts": [shown(shelf, findings, kind, Asked(at=at)) for kind in kinds for at in chosen],
         "audit": section(shelf, "audit"),
     }
-
-
-def _each(shelf: Shelf, findings: Findings, name: str) -> list[Shown]:
-    return [shown(shelf, findings, name, Asked(at=at)) for at in range(len(arms_of(findings)))]
 
 
 def ledger(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Context:

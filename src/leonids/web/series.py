@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from leonids.records import CELL_NAMES, CELLS
 from leonids.spec import RunSpec
+from leonids.study.folder import DERIVED
 from leonids.study.streams import STEPS
 from leonids.study.windows import parsed
 
@@ -71,17 +72,16 @@ def _pooled(rows: Floats, tokens: str) -> tuple[Floats, Floats]:
 
 def _curve(read: Callable[[str], Floats], metric: str, tokens: str, head: Mapping[str, float]) -> tuple[Floats, ...]:
     """Return step, total and count [n] of a metric; ``excess`` is loss minus floor minus the head's floor."""
-    if metric != "excess":
-        rows = read(metric)
-        return rows[:, 0], *_pooled(rows, tokens)
-    loss, floor = read("loss"), read("floor")
+    parts = [read(name) for name in DERIVED.get(metric, (metric,))]
     # A line may have been added between two looks.
-    n = min(len(loss), len(floor))
-    loss, floor = loss[:n], floor[:n]
-    total, count = _pooled(loss, tokens)
-    for role in CELLS[tokens]:
-        total = total - head.get(role, 0.0) * loss[:, 2 + 2 * CELL_NAMES.index(role)]
-    return loss[:, 0], total - _pooled(floor, tokens)[0], count
+    n = min(len(part) for part in parts)
+    first, *others = (part[:n] for part in parts)
+    total, count = _pooled(first, tokens)
+    for other in others:
+        total = total - _pooled(other, tokens)[0]
+    for role in CELLS[tokens] if metric == "excess" else ():
+        total = total - head.get(role, 0.0) * first[:, 2 + 2 * CELL_NAMES.index(role)]
+    return first[:, 0], total, count
 
 
 @dataclass(slots=True)
@@ -231,7 +231,7 @@ class Series:
 
 def _names(metric: str, axis: str) -> tuple[str, ...]:
     """Return the fields that a metric over an axis is made of."""
-    of = ("loss", "floor") if metric == "excess" else (metric,)
+    of = DERIVED.get(metric, (metric,))
     return tuple(dict.fromkeys((*of, *(("loss",) if axis == "tokens" else ()), *filter(None, (ADDED.get(axis),)))))
 
 

@@ -13,6 +13,7 @@ from leonids.report.findings import Findings, gather, judged
 from leonids.study.folder import StudyFolder
 from leonids.study.progress import Progress, RunProgress
 from leonids.study.streams import REVIEWS, STEPS
+from leonids.web.chart import Chart
 from leonids.web.series import Series
 
 Made = TypeVar("Made")
@@ -68,6 +69,7 @@ class Shelf:
         self._last: tuple[str, tuple[RunProgress, ...]] = ("", ())
         self._whole: Whole | None = None
         self._kept: dict[tuple[object, ...], object] = {}
+        self._charts: tuple[str, dict[tuple[str, object], tuple[Chart, Chart]]] = ("", {})
         self._lock, self._progress_lock, self._reading = threading.Lock(), threading.Lock(), threading.Lock()
 
     def version(self) -> Version:
@@ -122,6 +124,13 @@ class Shelf:
         if name not in kept:
             kept[name] = make()
         return cast("Made", kept[name])
+
+    def charts(self) -> dict[tuple[str, object], tuple[Chart, Chart]]:
+        """Return where charts are kept, whole and as drawn; it is empty after anything was written or read."""
+        version = str(self.version())
+        if self._charts[0] != version:
+            self._charts = version, {}
+        return self._charts[1]
 
     def progress(self) -> tuple[RunProgress, ...]:
         """Return where every run stands now."""

@@ -26,7 +26,7 @@ async function refresh() {
   }
   swapping = true;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const answer = await fetch(location.href, { headers: { Accept: "text/html", "X-Refreshed": "1" } });
     if (answer.ok) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
   } catch {
     // The server is away: the stream of changes says when it is back.

@@ -6,6 +6,7 @@ const REFRESH_MS = 300;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 const ink = () => getComputedStyle(document.body).color;
+const paper = () => getComputedStyle(document.body).backgroundColor;
 const shown = (value) => (value == null ? "-" : Number(value.toPrecision(6)).toString());
 
 /** Draw what was claimed, and the bands of lines, under the lines. */
@@ -33,6 +34,8 @@ function underlay(data) {
     ctx.fillStyle = ink();
     ctx.strokeStyle = ink();
     ctx.setLineDash([3, 4]);
+    ctx.lineWidth = devicePixelRatio;
+    ctx.textBaseline = "alphabetic";
     for (const level of data.levels) {
       ctx.beginPath();
       ctx.moveTo(bbox.left, y(level.y));
@@ -42,7 +45,15 @@ function underlay(data) {
       ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
       // Above its line, or below it where the frame ends.
       const high = y(level.y) - bbox.top < 16 * devicePixelRatio;
-      ctx.fillText(level.label, bbox.left + bbox.width - 6, y(level.y) + (high ? 14 : -5) * devicePixelRatio);
+      const place = [bbox.left + bbox.width - 6, y(level.y) + (high ? 14 : -5) * devicePixelRatio];
+      ctx.save();
+      ctx.setLineDash([]);
+      ctx.lineWidth = 3 * devicePixelRatio;
+      ctx.lineJoin = "round";
+      ctx.strokeStyle = paper();
+      ctx.strokeText(level.label, ...place);
+      ctx.restore();
+      ctx.fillText(level.label, ...place);
     }
     ctx.restore();
   };
@@ -100,6 +111,30 @@ function border(line) {
   return line.dash[0] > 4 ? "dashed" : "dotted";
 }
 
+/** The places of the lines that share an entry of the legend with the line at `at`. */
+function peers(data, at) {
+  return data.lines.flatMap((line, i) => (line.group === data.lines[at].group && line.faint === data.lines[at].faint ? [i] : []));
+}
+
+/** What the legend says of a line at the cursor: its value, or from where to where its group's values go. */
+function said(data, plot, at, index) {
+  if (index == null) return "-";
+  const values = peers(data, at).map((i) => plot.data[i + 1][index]).filter((value) => value != null);
+  if (!values.length) return "-";
+  const [low, high] = [Math.min(...values), Math.max(...values)].map(shown);
+  return low === high ? low : `${low} to ${high}`;
+}
+
+/** Show and hide a group together, by its one entry in the legend. */
+function together(data) {
+  return (plot, series, options) => {
+    if (series == null || options.show === undefined) return;
+    for (const at of peers(data, series - 1)) {
+      if (plot.series[at + 1].show !== options.show) plot.setSeries(at + 1, { show: options.show });
+    }
+  };
+}
+
 function options(data, width) {
   const axis = { stroke: ink, grid: { stroke: "rgba(128, 128, 128, 0.2)" }, ticks: { stroke: "rgba(128, 128, 128, 0.4)" } };
   return {
@@ -112,18 +147,18 @@ function options(data, width) {
     ],
     series: [
       { label: data.x_label, value: (_, value) => shown(value) },
-      ...data.lines.map((line) => ({
-        label: line.label,
+      ...data.lines.map((line, at) => ({
+        label: line.group,
         stroke: line.faint ? `${line.colour}59` : line.colour,
         width: line.faint ? 1 : 1.5,
         dash: line.dash.length ? line.dash : undefined,
         spanGaps: true,
         points: { show: line.dots || line.x.length === 1, size: 6 },
-        value: (_, value) => shown(value),
+        value: (plot, _, __, index) => said(data, plot, at, index),
       })),
     ],
     legend: { markers: { dash: (_, i) => border(data.lines[i - 1]) } },
-    hooks: { drawAxes: [underlay(data)] },
+    hooks: { drawAxes: [underlay(data)], setSeries: [together(data)] },
     cursor: { drag: { x: true, y: false } },
   };
 }
@@ -141,7 +176,7 @@ function readable(holder, readout, now) {
     const [x, ...ys] = plot.data;
     at = Math.max(0, Math.min(x.length - 1, step === Infinity ? x.length - 1 : step === -Infinity ? 0 : at + step));
     plot.setCursor({ left: plot.valToPos(x[at], "x"), top: 10 });
-    const values = ys.map((y, i) => [plot.series[i + 1].label, y[at]]).filter(([, value]) => value != null);
+    const values = ys.map((y, i) => [plot.names[i], y[at]]).filter(([, value]) => value != null);
     readout.textContent = `${plot.series[0].label} ${shown(x[at])}: ${values.map(([name, v]) => `${name} ${shown(v)}`).join(", ")}`;
   });
 }
@@ -169,6 +204,7 @@ export function upgrade(figure) {
     holder.setAttribute("aria-label", `${data.title}. Arrow keys read it out; its table is below.`);
     if (plot && next === shape) {
       plot.hooks.drawAxes = [underlay(data)];
+      plot.hooks.setSeries = [together(data)];
       plot.scales.y.range = (self, low, high) => (self.zoomed ? [low, high] : data.frame || range(data));
       plot.setData(aligned(data), !plot.zoomed);
       return;
@@ -177,6 +213,9 @@ export function upgrade(figure) {
     plot?.destroy();
     holder.replaceChildren();
     plot = new uPlot(options(data, holder.clientWidth || 600), aligned(data), holder);
+    plot.names = data.lines.map((line) => line.label);
+    const entries = plot.root.querySelectorAll(".u-legend .u-series");
+    data.lines.forEach((_, at) => (entries[at + 1].hidden = peers(data, at)[0] !== at));
     plot.over.addEventListener("dblclick", () => (plot.zoomed = false));
     plot.over.addEventListener("mouseup", () => (plot.zoomed = plot.select.width > 0 || plot.zoomed));
   }
@@ -207,12 +246,22 @@ export function upgrade(figure) {
     }, REFRESH_MS);
   }
 
+  // What the page brought along is drawn at once; what is still being read is asked for again.
+  const held = figure.querySelector("template[data-held]");
+  if (held) {
+    const data = JSON.parse(held.content.textContent);
+    held.remove();
+    draw(data);
+    if (data.partial) setTimeout(refresh, REFRESH_MS);
+  } else {
+    refresh();
+  }
+
   new ResizeObserver(() => {
     if (plot && holder.clientWidth && holder.clientWidth !== plot.width) {
       plot.setSize({ width: holder.clientWidth, height: HEIGHT_PX });
     }
   }).observe(holder);
   dark.addEventListener("change", refresh);
-  refresh();
   return { refresh };
 }
