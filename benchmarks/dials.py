@@ -6,7 +6,7 @@ both is printed: it is the floor only if they never touch the same symbol. The l
 more than without the dial. Last comes a toy of 32 prompts, enumerated: two items of weight 1 to 4, and a word whose two
 meanings lie one weight apart, so that the answers differ with probability 1 - (3/4)^2.
 
-    python benchmarks/dials.py [--examples 20000] [--out FILE.json]
+    python benchmarks/dials.py [--examples 100000] [--out FILE.json]
 """
 
 import argparse
@@ -176,16 +176,12 @@ def _mean(values: Iterable[float]) -> float:
 def _line(row: Row, *, count: int, alone: dict[str, float], found: list[Found]) -> str:
     bare = Universe(load_universe(row.base))
     universe = Universe(replace(bare.spec, disorder=row.disorder))
-    examples = [universe.example("train", 0, i) for i in range(count)]
-    answer = _mean(entropy_of(e.answers.values()) for e in examples)
-    best, meaning = _mean(map(ceiling, examples)), _mean(meaning_ceiling(universe, e) for e in examples)
-    plain = [bare.example("train", 0, i) for i in range(count)]
-    more = _mean(prompt_nats(e) - prompt_nats(p) for e, p in zip(examples, plain, strict=True))
+    each = zip(*(_of_one(row, bare, universe, i) for i in range(count)), strict=True)
+    answer, best, meaning, more, nats, top = map(_mean, each)
     closed, closed_best = "", ""
     if row.form is not None:
-        expected = [row.form(bare.parse_prompt(p.prompt)[0][0]) for p in plain]
-        alone[row.name] = _mean(nats for nats, _ in expected)
-        closed, closed_best = f"{alone[row.name]:.4f}", f"{_mean(top for _, top in expected):.4f}"
+        alone[row.name] = nats
+        closed, closed_best = f"{nats:.4f}", f"{top:.4f}"
     elif row.parts:
         closed = f"sum {sum(alone[part] for part in row.parts):.4f}"
     found.append(
@@ -194,10 +190,18 @@ def _line(row: Row, *, count: int, alone: dict[str, float], found: list[Found]) 
     return f"{row.name:26s} {answer:8.4f} {closed:>11s}  {best:8.4f} {closed_best:>11s}  {meaning:8.4f} {more:+8.4f}"
 
 
+def _of_one(row: Row, bare: Universe, universe: Universe, index: int) -> tuple[float, ...]:
+    """Return of one prompt: answer nats, both ceilings, the prompt's nats more than without the dial, closed form."""
+    example, plain = (one.example("train", 0, index) for one in (universe, bare))
+    closed = row.form(bare.parse_prompt(plain.prompt)[0][0]) if row.form is not None else (math.nan, math.nan)
+    more = prompt_nats(example) - prompt_nats(plain)
+    return entropy_of(example.answers.values()), ceiling(example), meaning_ceiling(universe, example), more, *closed
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--examples", type=int, default=20_000)
+    parser.add_argument("--examples", type=int, default=100_000)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     count = options.examples
