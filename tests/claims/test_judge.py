@@ -105,7 +105,12 @@ def test_unplanned_runs_do_not_count(seeded, lab, family, make):
 
 
 @pytest.mark.parametrize(
-    ("facts", "reason"), [({"broken": True}, "not what was written"), ({"done": 120}, "never measured")]
+    ("facts", "reason"),
+    [
+        ({"broken": True}, "not what was written"),
+        ({"done": 120}, "never measured"),
+        ({"changed": "match was locked in version 1, run r has version 2"}, "metric changed: match was locked"),
+    ],
 )
 def test_a_closed_study_voids_what_cannot_be_judged_as_registered(seeded, family, make, facts, reason):
     verdict = one(seeded(450, 452, **facts), family, make(expect={"above": 0.8}))

@@ -51,6 +51,14 @@ CASES = [
     ("too easy", "warn", {"metric": "loss", "expect": {"below": 2.0}}, {"easy": {("a", "answer"): 0.9}}),
     ("too easy", "warn", {"metric": "loss", "expect": {"plateaus": 0.6}, "when": {"over": (0.15, 0.6)}},
      {"easy": {("a", "answer"): 0.9}, "floors": {("a", "answer"): 0.4}}),
+    ("too easy", "warn", {"expect": {"above": 0.05}}, {"guess": {("a", "match"): 0.12}}),
+    ("grid", "refuse",
+     {"metric": "loss", "split": "train", "versus": "b", "expect": {"coincide": 0.1}, "when": {"over": (0.15, 0.3)}},
+     {"a": arm(steps=60), "b": arm(steps=60)}),
+    ("grid", "refuse", {"metric": "loss", "expect": {"falls_after": FallsAfter(progress=0.5, by=0.1)},
+     "when": {"over": (0.15, 0.6)}}, {"a": arm(steps=600)}),
+    ("grid", "refuse", {"metric": "loss", "split": "train", "expect": {"plateaus": 0.1}, "when": {"over": (0.1, 0.2)}},
+     {"a": arm(steps=20)}),
     ("kill", "warn", {"expect": {"above": 0.5}, "kill": True}, {}),
     ("never measured", "refuse", {"expect": {"above": 0.5}, "when": {"at": 0.4}}, {}),
     ("never measured", "refuse", {"expect": {"above": 0.5}, "when": {"at": 0.3}, "split": "test"}, {}),
@@ -90,7 +98,7 @@ def test_each_flaw_is_found_by_its_check(find, check, severity, claim, changes):
 
 def test_every_check_has_a_flaw_that_it_finds():
     assert {name for name, _ in CHECKS} <= {case[0] for case in CASES}
-    assert {name for name, _ in PAIR_CHECKS} == {"contradiction", "tension", "premise"}
+    assert {name for name, _ in PAIR_CHECKS} == {"contradiction", "tension", "order in time", "premise"}
 
 
 def test_a_named_rival_with_its_arm_answers_the_warning(find):
@@ -113,11 +121,21 @@ def test_floors_and_ceilings_of_training_say_nothing_of_another_split(find):
         ceilings={("a", "match"): 0.85},
         floors={("a", "answer"): 0.7, ("a", "all"): 0.7},
         easy={("a", "answer"): 0.9},
+        guess={("a", "match"): 0.95},
         splits=("validation", "transfer:gym"),
     )
     assert find({"expect": {"above": 0.9}, **split}, known=known) == set()
     assert find({"metric": "loss", "expect": {"below": 0.6}, **split}, known=known) == set()
     assert find({"metric": "loss", "tokens": "all", "expect": {"below": 0.8}, **split}, known=known) == set()
+
+
+def test_a_curve_whose_window_holds_the_points_asked_for_and_levels_that_go_the_usual_way_are_left_alone(find):
+    known = known_of({"a": arm(steps=600), "b": arm(steps=600)})
+    window = {"metric": "loss", "split": "train", "when": {"over": (0.15, 0.3)}}
+    assert ("grid", "refuse") not in find({**window, "versus": "b", "expect": {"coincide": 0.1}}, known=known)
+    assert find({**window, "expect": {"plateaus": 0.1}}, known=known) == set()
+    levels = {"expect": {"above": 0.5}, "when": {"at": 0.3}}, {"expect": {"between": (0.7, 0.9)}, "beyond": BOTH}
+    assert find(*levels, known=setting(guess={("a", "match"): 0.12})) == set()
 
 
 def test_a_kill_may_end_what_another_trainer_trains(find):
@@ -139,6 +157,9 @@ PAIRS = [
      {"metric": "confidence", "expect": {"between": (0.90, 0.99)}, "beyond": BOTH}),
     ("tension", "warn", {"metric": "loss", "expect": {"between": (0.3, 0.4)}, "beyond": BOTH},
      {"metric": "confidence", "expect": {"between": (0.7, 0.9)}, "beyond": BOTH}),
+    ("order in time", "warn", {"metric": "loss", "expect": {"below": 0.3}, "when": {"at": 0.3}},
+     {"metric": "loss", "expect": {"above": 0.4}, "when": {"at": 0.6}}),
+    ("order in time", "warn", {"expect": {"above": 0.8}, "when": {"at": 0.3}}, {"expect": {"below": 0.7}}),
     ("premise", "warn", {"expect": {"above": 0.5}}, {"expect": {"above": 0.4}, "when": {"at": 0.3}, "needs": ("P0",)}),
 ]  # fmt: skip
 
@@ -156,6 +177,9 @@ def test_levels_too_far_apart_for_a_plateau_are_found(find):
     late = {"expect": {"between": (0.85, 0.95)}, "beyond": BOTH}
     assert ("contradiction", "refuse") in find(flat, early, late)
     assert ("contradiction", "refuse") not in find({**flat, "when": {"over": (0.15, 0.6)}}, early, late)
+    # Exactly as far apart as the margin, which binary numbers hide.
+    apart = [{**early, "expect": {"between": (0.5, 0.6)}}, {**late, "expect": {"between": (0.7, 0.8)}}]
+    assert ("contradiction", "refuse") in find({**flat, "expect": {"plateaus": 0.1}}, *apart)
 
 
 @given(st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.floats(0.001, 3.0))

@@ -12,6 +12,7 @@ from leonids.ledger.lines import LEDGER, Broken, head_bytes
 from leonids.ledger.runs import RunWriter
 from leonids.ledger.timestamps import checker, stamp_at, unchecked
 from leonids.ledger.verify import verify
+from leonids.report.checking import check
 
 P = {"id": "H1.1", "expect": {"above": 0.5}}
 
@@ -212,6 +213,18 @@ def test_a_real_time_stamp_holds_under_its_root_and_for_its_own_head_alone(ledge
         check(token, head_bytes(1, "0" * 64))
     with pytest.raises(Broken):
         check(token[:-20], head_bytes(1, entry.body["head"]["sha256"]))
+
+
+def test_verify_asks_git_and_says_what_rests_on_the_entrys_word_alone(held, work, tmp_path):
+    checked, unsure = (getattr(check(held.folder, rederive=False)[0], part) for part in ("checked", "not_proven"))
+    assert any("git anchor: commit" in line for line in checked)
+    assert not any("own word" in line for line in unsure)
+    alone = shutil.copytree(held.folder, tmp_path / "alone")
+    git(work, "update-ref", "-d", "refs/remotes/origin/main")
+    for folder, words in ((held.folder, "git anchor does not hold here"), (alone, "anchors cannot be checked here")):
+        report, problems = check(folder, rederive=False)
+        assert problems == []
+        assert any(words in line and "own word" in line for line in report.not_proven)
 
 
 def test_the_folder_can_be_moved_with_its_anchors(held, work, tmp_path):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from leonids.stats.calibration import binned_error, brier, discrimination, smooth_error
+from leonids.stats.calibration import discrimination, smooth_error
 from leonids.stats.intervals import Absent
 
 
@@ -14,25 +14,16 @@ def answers(rng, n, *, bend=1.0):
     return p, (rng.random(n) < p**bend).astype(float)
 
 
-@pytest.mark.parametrize("measure", [binned_error, smooth_error])
 @pytest.mark.parametrize("n", [200, 2000])
-def test_honest_confidence_has_the_error_that_chance_gives(measure, n):
+def test_honest_confidence_has_the_error_that_chance_gives(n):
     rng = np.random.default_rng(5)
-    found = [measure(*answers(rng, n)) for _ in range(40)]
+    found = [smooth_error(*answers(rng, n)) for _ in range(40)]
     assert np.mean([f.value for f in found]) == pytest.approx(np.mean([f.null for f in found]), rel=0.15)
 
 
-@pytest.mark.parametrize("measure", [binned_error, smooth_error])
-def test_overconfidence_stands_out_from_chance(measure):
-    found = measure(*answers(np.random.default_rng(6), 2000, bend=2.5))
+def test_overconfidence_stands_out_from_chance():
+    found = smooth_error(*answers(np.random.default_rng(6), 2000, bend=2.5))
     assert found.value > 3 * found.null
-
-
-def test_chance_alone_makes_the_binned_error_large_on_few_answers():
-    rng = np.random.default_rng(7)
-    nulls = [binned_error(*answers(rng, n)).null for n in (100, 1000, 10_000)]
-    assert nulls[0] > 0.05
-    assert nulls[0] > 2 * nulls[1] > 4 * nulls[2]
 
 
 def test_a_constant_bias_is_the_smooth_error():
@@ -74,8 +65,3 @@ def test_answers_that_separate_entirely_leave_doubt():
     found = discrimination(np.linspace(0, 1, 100), np.r_[np.zeros(30), np.ones(70)], level=0.9)
     assert found.estimate == found.high == 1.0
     assert 0.85 < found.low < 1.0
-
-
-def test_brier_is_the_mean_squared_distance():
-    p, right = answers(np.random.default_rng(10), 500)
-    assert brier(p, right, level=0.9).estimate == pytest.approx(np.mean((p - right) ** 2))

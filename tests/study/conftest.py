@@ -131,6 +131,7 @@ class Trainer:
     def __init__(self, *, dies_at: int | None = None) -> None:
         self.dies_at = dies_at
         self.begun = 0
+        self.manifest: Mapping[str, Any] = {}
 
     def __call__(
         self, runs: Sequence[RunSpec], *, out: Path, resume: bool, tick: Callable[[], None], planned: Any = None
@@ -146,7 +147,7 @@ class Trainer:
                 done = mark["steps"]["records"] - 1
                 writer = RunWriter.resume(out, run.run, ledger, mark)
             else:
-                writer = RunWriter.create(out, run.run, {"run": run.run}, ledger)
+                writer = RunWriter.create(out, run.run, {"run": run.run, **self.manifest}, ledger)
             with writer:
                 self._train(run, writer, done, tick)
         tick()

@@ -59,7 +59,9 @@ def test_a_prediction_made_after_the_data_is_a_retrodiction_and_changes_no_other
     out = tmp_path / "out"
     conduct(plan, out, resume=False, watch=notes)
     before = judged(out)
-    amend(out, claim("late-one"), reason="")
+    entry, _ = amend(out, claim("late-one"), reason="seen in the plots")
+    assert entry.body["reason"] == "seen in the plots"
+    assert "seen in the plots" in StudyFolder.open(out).hypotheses[f"later-{entry.count}"].claim
     after = judged(out)
     assert after.pop("late-one").grade == "late"
     assert after == before
@@ -89,6 +91,7 @@ def test_a_claim_that_does_not_fit_the_study_is_refused_and_nothing_is_written(
         amend(out, claim(arm="tall"), reason="r")
     with pytest.raises(SpecError, match="needs 'H9'"):
         amend(out, claim(needs="H9"), reason="r")
-    with pytest.raises(UsageError, match="no reason"):
-        amend(out, claim(), reason=" ")
+    for name in ("H1.2", "one-more"):
+        with pytest.raises(UsageError, match="no reason"):
+            amend(out, claim(name), reason=" ")
     assert (out / "ledger.jsonl").read_bytes() == before

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leonids import launch as launching
+from leonids.claims.metrics import metric_versions
 from leonids.digest import canonical_json
 from leonids.errors import BaseError, IntegrityError, MissingDependency, OutputError, SpecError
 from leonids.ledger.chain import Ledger
@@ -17,6 +18,7 @@ from leonids.ledger.lines import HEAD, LEDGER, head_bytes
 from leonids.ledger.verify import verify
 from leonids.spec import StudySpec, load_study
 from leonids.study import conduct as conducting
+from leonids.study import folder as reading
 from leonids.study.conduct import conduct, judge_folder, register, verdict_json
 from leonids.study.folder import StudyFolder
 from leonids.study.plan import Choices, Plan, make_plan
@@ -250,3 +252,20 @@ def test_a_folder_whose_ledger_was_taken_away_is_broken_not_new(plan: Plan, tmp_
     (tmp_path / "out" / LEDGER).unlink()
     with pytest.raises(IntegrityError):
         register(plan, tmp_path / "out")
+
+
+@pytest.mark.parametrize("who", ["run", "program"])
+def test_a_metric_that_is_defined_anew_after_the_lock_voids_what_was_claimed_of_it(
+    who: str, plan: Plan, tmp_path: Path, train: Any, notes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = {**metric_versions(), "match": 2}
+    trainer = train()
+    trainer.manifest = {"metrics": newer if who == "run" else metric_versions()}
+    folder = conduct(plan, tmp_path / "out", resume=False, watch=notes)
+    if who == "program":
+        assert "void" not in {verdict["word"] for verdict in folder.verdicts}
+        monkeypatch.setattr(reading, "metric_versions", lambda: newer)
+    found = {v.prediction: v for v in judge_folder(StudyFolder.open(tmp_path / "out"), at=None)}
+    void = {name: v.reason for name, v in found.items() if v.word == "void"}
+    assert void.keys() == {p.id for p in plan.predictions if p.measure.metric == "match"}
+    assert all(reason.startswith("metric changed: match was locked in version 1") for reason in void.values())

@@ -109,6 +109,8 @@ def _problem(
     broken = [facts.run for group in runs.values() for facts in group if facts.broken]
     if broken:
         return "void", f"the record of run {broken[0]} is not what was written"
+    if changed := [facts.changed for group in runs.values() for facts in group if facts.changed]:
+        return "void", f"metric changed: {changed[0]}"
     if at is not None and due > at + 1e-9:
         return "not_due", f"due at {100 * due:g}%"
     for arm, group in runs.items():

@@ -37,7 +37,8 @@ class RunFacts:
     """What is known of a run when a prediction is judged.
 
     ``planned`` is false for a run outside the registered plan: it is shown, never counted. ``broken`` means a
-    hash mismatch. ``seen_steps`` is the watermark: steps that existed when the prediction was locked.
+    hash mismatch. ``changed`` says which metric has another definition than at the lock. ``seen_steps`` is the
+    watermark: steps that existed when the prediction was locked.
     """
 
     run: str
@@ -49,6 +50,7 @@ class RunFacts:
     broken: bool = False
     planned: bool = True
     seen_steps: int = 0
+    changed: str = ""
 
 
 @final

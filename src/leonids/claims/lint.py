@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Literal, TypeAlias, final
 
 from leonids.claims.cards import best_power, needed_for, planned_units
+from leonids.claims.evidence import step_at
 from leonids.claims.measure import SPLITS, Measure
 from leonids.claims.pairs import PAIR_CHECKS, plateau_conflicts
 from leonids.claims.predicates import predicate_of
@@ -48,6 +49,9 @@ class Finding:
     def __str__(self) -> str:
         return f"{self.severity} {self.place} [{self.check}]: {self.says}; {self.fix}"
 
+
+MIN_ROWS = 3
+"""The least number of rows that a slope is drawn through."""
 
 MEND = "write it as docs/verdicts.md says"
 
@@ -151,6 +155,40 @@ def _easy(prediction: Prediction, setting: Setting) -> Found:
     if margin is not None and margin >= span:
         says = f"beyond the format there are {span:.3g} nats/token to learn: a margin of {margin:g} hides all of it"
         yield "warn", says, "claim a margin that a difference in learning can exceed"
+
+
+def _guessed(prediction: Prediction, setting: Setting) -> Found:
+    """Find a match that one constant answer reaches: the null of a claim that a model has learned anything."""
+    region = single(prediction)
+    share = setting.guess.get((prediction.measure.arm, prediction.measure.metric))
+    ours = prediction.measure.split in SPLITS
+    if ours and region is not None and share and region.pieces[0][0] < share and region.pieces[-1][1] >= 1.0:
+        says = f"the commonest answer alone, said to every prompt, is right in {100 * share:.3g} % of cases"
+        yield "warn", says, "claim more than that"
+
+
+def _grid(prediction: Prediction, setting: Setting) -> Found:
+    """Find a curve that is asked for at more points than the run logs."""
+    measure, expect = prediction.measure, prediction.expect
+    planned = [setting.arms[arm].steps for arm in prediction.arms if arm in setting.arms]
+    if measure.over is None or not planned or not min(planned):
+        return
+    (start, end), train = measure.period, measure.split == "train"
+    parts, least = [(start, end)], MIN_ROWS if train else 2
+    if expect.falls_after is not None:
+        parts = [(start, expect.falls_after.progress), (expect.falls_after.progress, end)]
+    elif expect.coincide is not None and train:
+        least = measure.points
+    elif expect.plateaus is None:
+        return
+    for first, last in parts:
+        steps = [step_at(point, planned_steps=min(planned)) for point in (first, last)]
+        reviews = setting.reviews if measure.split == "validation" else setting.reviews[-1:]
+        found = steps[1] - steps[0] if train else sum(first - 1e-9 <= one <= last + 1e-9 for one in reviews)
+        if found < least:
+            unit = "steps" if train else "reviews"
+            says = f"{100 * first:g}%-{100 * last:g}% has {found} {unit}, and {least} points are asked for"
+            yield "refuse", says, "ask for fewer points, or for a longer window"
 
 
 def _kill(prediction: Prediction, setting: Setting) -> Found:
@@ -287,6 +325,8 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("already seen", _seen),
     ("impossible or vacuous", _bounds),
     ("too easy", _easy),
+    ("too easy", _guessed),
+    ("grid", _grid),
     ("kill", _kill),
     ("never measured", _review),
     ("seeds", _seeds),

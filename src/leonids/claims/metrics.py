@@ -4,11 +4,17 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+from leonids.digest import Json
+
 
 @final
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One measurable quantity: its unit, its bounds, and whether its unit is a whole answer (0 or 1)."""
+    """One measurable quantity: its unit, its bounds, and whether its unit is a whole answer (0 or 1).
+
+    ``version`` is a promise: what the metric counts changes only under a new one, and then no verdict is given on a
+    prediction that was locked under another.
+    """
 
     name: str
     unit: str
@@ -16,6 +22,7 @@ class Metric:
     high: float
     whole_answer: bool = False
     says: str = ""
+    version: int = 1
 
     @property
     def is_share(self) -> bool:
@@ -40,6 +47,11 @@ METRICS: tuple[Metric, ...] = (
     Metric("overconfidence", "probability", -1.0, 1.0, says="confidence minus token_accuracy of the same tokens"),
 )
 """One row per metric; what produces the numbers is the probe and the readers."""
+
+
+def metric_versions() -> dict[str, Json]:
+    """Return the version of each metric's definition: what a lock and a run's manifest state."""
+    return {row.name: row.version for row in METRICS}
 
 
 def metric_named(name: str) -> Metric | None:

@@ -78,7 +78,8 @@ def plateau_conflicts(predictions: Sequence[Prediction]) -> Iterator[tuple[str, 
         ]
         for (one, a), (other, b) in combinations(levels, 2):
             gap = max(a[0], b[0]) - min(a[1], b[1])
-            if gap >= margin:
+            # 0.7 - 0.6 is less than 0.1 in binary.
+            if gap >= margin - 1e-9:
                 says = (
                     f"{one} and {other} are {gap:.3g} apart, and {flat.id} allows less than {margin:.3g} between them"
                 )
@@ -133,8 +134,27 @@ def premise_later(first: Prediction, second: Prediction) -> PairFound:
             yield "warn", says, "make the premise due first"
 
 
+RISES = {"loss": -1, "excess": -1, "match": 1, "meaning_match": 1, "format_match": 1, "token_accuracy": 1}
+"""Metrics that training moves one way, and which."""
+
+
+def order_in_time(first: Prediction, second: Prediction) -> PairFound:
+    """Find two levels of one curve that hold only if training undoes what it did before."""
+    a, b = sorted((level_of(first), level_of(second)), key=lambda level: level.end if level else 0.0)
+    if a is None or b is None or a.quantity != b.quantity or a.end >= b.start or a.quantity[4] is not None:
+        return
+    way = RISES.get(a.quantity[0], 0)
+    if (way < 0 and b.region.pieces[0][0] > a.region.pieces[-1][1]) or (
+        way > 0 and b.region.pieces[-1][1] < a.region.pieces[0][0]
+    ):
+        verb = "rise" if way < 0 else "fall"
+        says = f"both hold only if {a.quantity[0]} would {verb} between {100 * a.end:g}% and {100 * b.end:g}%"
+        yield "warn", says, "say why it should, or change one of them"
+
+
 PAIR_CHECKS: tuple[tuple[str, PairCheck], ...] = (
     ("contradiction", contradiction),
     ("tension", tension),
+    ("order in time", order_in_time),
     ("premise", premise_later),
 )

@@ -16,7 +16,7 @@ class ArmFacts:
     """The plan of one arm. ``seen_frac`` is the progress of data that exist already, 0..1.
 
     ``foreign`` says that its data are not LEO's, so that another trainer trains it.
-    ``rank`` is 0 where every weight is trained.
+    ``rank`` is 0 where every weight is trained, ``steps`` 0 where the plan is not known.
     """
 
     seeds: tuple[int, ...]
@@ -27,6 +27,7 @@ class ArmFacts:
     test_examples: int = 500
     seen_frac: float = 0.0
     foreign: bool = False
+    steps: int = 0
 
 
 @final
@@ -36,6 +37,7 @@ class Setting:
 
     ``floors[arm, tokens]`` is the least loss anyone can reach, data floor plus head floor, in nats a token;
     ``easy[arm, tokens]`` is what a learner reaches that knows the answers' format and reads no prompt;
+    ``guess[arm, metric]`` is the share that the commonest answer alone gets right;
     ``ceilings[arm, metric]`` the best expected share of ``match``, ``format_match`` or ``meaning_match``.
     ``pilot_sd[metric]`` is the deviation between seeds (of differences, for claims with ``versus``), from runs
     that do not count. ``splits`` are those that the universes of the study have. Whatever is absent is not checked.
@@ -45,6 +47,7 @@ class Setting:
     reviews: tuple[float, ...] = (1.0,)
     floors: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     easy: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
+    guess: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     ceilings: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     pilot_sd: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     splits: tuple[str, ...] = SPLITS

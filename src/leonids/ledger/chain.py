@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import final
 
 from filelock import FileLock, Timeout
@@ -42,13 +43,24 @@ from leonids.ledger.lines import (
     numbered,
     strict_object,
 )
-from leonids.ledger.registered import CHANGES, Prediction, Registered, identity, normal, registered, same, unregistered
+from leonids.ledger.registered import (
+    CHANGES,
+    Prediction,
+    Registered,
+    check_reason,
+    identity,
+    normal,
+    registered,
+    same,
+    unregistered,
+)
 
 FORMAT = "leonids-ledger/1"
 LOCK_WAIT_S = 60.0
 LOCK_POLL_S = 0.002
 
 Clock = Callable[[], datetime]
+Facts = Mapping[str, Json]
 
 
 def utc_now() -> datetime:
@@ -110,20 +122,25 @@ class Ledger:
         last = self.entries()[-1]
         return Head(last.count, last.sha256)
 
-    def register(self, predictions: Sequence[Prediction], *, files: Sequence[str] = ()) -> tuple[Entry, ...]:
+    def register(
+        self, predictions: Sequence[Prediction], *, files: Sequence[str] = (), more: Facts = MappingProxyType({})
+    ) -> tuple[Entry, ...]:
         """Lock predictions, each ``{"id": ..., ...}``, and return the entries that hold them.
 
         Those already there are left as they are, so a resumed study may register again. ``files`` are names
-        of files in the folder whose digests are sealed with new ones. Raises ``UsageError`` for an edit.
+        of files in the folder whose digests are sealed with new ones; ``more`` is what else the lock states.
+        Raises ``UsageError`` for an edit.
         """
         with self._hold():
             if fresh := unregistered(self._entries, predictions):
-                self._append("register", {"predictions": tuple(fresh), **self._digests(files)})
+                self._append("register", {**more, "predictions": tuple(fresh), **self._digests(files)})
             known = registered(self._entries)
             seqs = sorted({known[str(normal(p)["id"])][0].seq for p in predictions})
             return tuple(self._entries[seq] for seq in seqs)
 
-    def amend(self, prediction: Prediction, *, reason: str, files: Sequence[str] = ()) -> Entry:
+    def amend(
+        self, prediction: Prediction, *, reason: str, files: Sequence[str] = (), more: Facts = MappingProxyType({})
+    ) -> Entry:
         """Add a new version of a registered prediction; the old version stays and is judged as well."""
         amended = normal(prediction)
         with self._hold():
@@ -131,7 +148,7 @@ class Ledger:
             if any(same(version.prediction, amended) for version in versions):
                 raise UsageError(f"prediction {versions[0].id} already reads so", rule="an amendment changes something")
             body: dict[str, Json] = {"prediction": amended, "version": len(versions) + 1, "reason": reason}
-            return self._append("amend", {**body, **self._digests(files)})
+            return self._append("amend", {**more, **body, **self._digests(files)})
 
     def withdraw(self, prediction_id: str, *, reason: str) -> Entry:
         """Withdraw a prediction, all versions of it. It stays visible, with the reason."""
@@ -283,8 +300,7 @@ class Ledger:
             os.close(descriptor)
 
     def _versions(self, prediction_id: str, reason: str) -> tuple[Registered, ...]:
-        if not reason.strip():
-            raise UsageError(f"no reason is given for changing {prediction_id}", rule="a change states its reason")
+        check_reason(prediction_id, reason)
         versions = registered(self._entries).get(prediction_id, ())
         if not versions or versions[-1].withdrawn:
             state = "withdrawn" if versions else "not registered"

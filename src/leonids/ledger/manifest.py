@@ -7,9 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from leonids.digest import Json
 from leonids.errors import UsageError
+from leonids.ledger.lines import MANIFEST
 
 SECRET_NAME = re.compile(
     r"(?i:secret|passw(or)?d|credential|authorization|private_?key|(api|access|auth|hub|hf|bearer)_?(key|token)s?$)"
@@ -52,6 +54,15 @@ def manifest_bytes(manifest: Mapping[str, Json]) -> bytes:
         return f"{text}\n".encode()
     except (TypeError, ValueError) as error:
         raise UsageError(f"the run's manifest cannot be written ({error})", rule="a manifest is JSON") from None
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return what a run's manifest says; nothing where there is none, or none that can be read (``verify`` says so)."""
+    try:
+        found = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def redacted(value: Json) -> Json:

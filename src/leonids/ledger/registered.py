@@ -17,7 +17,7 @@ Prediction = Mapping[str, Json]
 @final
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One version of a prediction. ``seq`` is the entry that locked it; ``reason`` is empty for version 1.
+    """One version of a prediction. ``seq`` is the entry that locked it; ``reason`` says why it was locked later.
 
     ``withdrawn`` is the reason why it was withdrawn, or empty. A withdrawn prediction stays visible.
     """
@@ -54,7 +54,7 @@ def _register(found: dict[str, tuple[Registered, ...]], entry: Entry) -> None:
         name = str(prediction["id"])
         if name in found:
             raise ValueError(f"{name} is registered already")
-        found[name] = (Registered(name, 1, prediction, entry.seq),)
+        found[name] = (Registered(name, 1, prediction, entry.seq, str(entry.body.get("reason", ""))),)
 
 
 def _amend(found: dict[str, tuple[Registered, ...]], entry: Entry) -> None:
@@ -93,6 +93,12 @@ def unregistered(entries: Iterable[Entry], predictions: Sequence[Prediction]) ->
         else:
             fresh.append(prediction)
     return fresh
+
+
+def check_reason(name: str, reason: str) -> None:
+    """Raise ``UsageError`` where a change of what is predicted states no reason."""
+    if not reason.strip():
+        raise UsageError(f"no reason is given for changing {name}", rule="a change states its reason")
 
 
 def identity(prediction: Prediction) -> str:

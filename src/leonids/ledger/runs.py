@@ -17,6 +17,7 @@ from leonids.errors import IntegrityError, OutputError, UsageError
 from leonids.ledger.chain import Ledger
 from leonids.ledger.disk import make_folder, unreadable, unwritable, write_whole
 from leonids.ledger.entry import Entry, EntryType
+from leonids.ledger.hashing import rolled_each
 from leonids.ledger.lines import (
     FIRST,
     LINE_DOMAIN,
@@ -32,6 +33,9 @@ from leonids.ledger.lines import (
 from leonids.ledger.manifest import manifest_bytes
 from leonids.ledger.streams import RunStream, StreamHead, begin, count_lines, locate, rolled
 from leonids.ledger.writers import claim_all
+
+Sealed = tuple[str, str, int]
+"""A run, one of its streams, and up to which line at least the stream is checked."""
 
 Watermark = Mapping[str, StreamHead]
 """The head of each stream. A checkpoint carries one: resuming from it cuts the streams back to it."""
@@ -145,22 +149,32 @@ def run_state(entries: Sequence[Entry], run: str) -> Literal["absent", "started"
     return "finished" if "run_end" in types else "started" if "data_start" in types else "absent"
 
 
-def intact(out: Path, run: str, entries: Sequence[Entry], *, stream: str, until: int) -> bool:
-    """Whether a run's manifest and a stream's sealed lines, up to the first head beyond line ``until``, are as sealed.
+def intact(out: Path, wanted: Sequence[Sealed], entries: Sequence[Entry]) -> list[bool]:
+    """Whether each run's manifest and stream, up to the first head beyond line ``until``, are as they were sealed.
 
     Only hashes are computed: quick enough to be done before every verdict. What and where is ``verify``'s to say.
     """
+    marks = [_mark(out, one, entries) for one in wanted]
+    found = rolled_each([mark[:2] for mark in marks if not isinstance(mark, bool)])
+    hashes = iter(found)
+    return [mark if isinstance(mark, bool) else next(hashes) == mark[2] for mark in marks]
+
+
+def _mark(out: Path, wanted: Sealed, entries: Sequence[Entry]) -> bool | tuple[Path, int, str]:
+    """Return how far a stream is hashed and what the hash must be; or at once whether it is intact."""
+    run, stream, until = wanted
     folder, sealed = out / run, [entry for entry in entries if entry.body.get("run") == run]
     path, start = folder / f"{stream}.jsonl", next((entry for entry in sealed if entry.type == "data_start"), None)
     if start is not None and not _is_file_of(folder / MANIFEST, start.body["manifest"]):
         return False
-    marks = [heads_of(entry.body)[stream] for entry in sealed if entry.type in ("run_head", "run_end")]
-    if start is None or not marks:
+    heads = [heads_of(entry.body)[stream] for entry in sealed if entry.type in ("run_head", "run_end")]
+    if start is None or not heads:
         return True
     # The first line names the entry that started the run: a ledger whose predictions were locked anew has another one.
     first = canonical(_first(start, stream))
-    records, sha256 = next((mark for mark in marks if mark[0] > until), marks[-1])
-    return rolled(path, 1) == sha256_hex(LINE_DOMAIN, FIRST.encode() + first) and rolled(path, records) == sha256
+    if rolled(path, 1) != sha256_hex(LINE_DOMAIN, FIRST.encode() + first):
+        return False
+    return path, *next((head for head in heads if head[0] > until), heads[-1])
 
 
 def _is_file_of(path: Path, sha256: Json) -> bool:

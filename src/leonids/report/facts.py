@@ -19,7 +19,7 @@ from leonids.study.folder import StudyFolder
 from leonids.universe.splits import GYM
 
 GRADES: Mapping[Grade, str] = {
-    "anchored": "locked before the data, and something outside dates the lock",
+    "anchored": "locked before the data, and dated outside by the word of an anchor, which `leonids anchor` checks",
     "sealed": "locked before the data, by the order of the ledger",
     "late": "the data existed: a retrodiction",
     "unverifiable": "imported without times",
@@ -192,10 +192,14 @@ def integrity(findings: Findings) -> str:
     locked = [entry.ts for entry in entries if entry.type == "register"]
     changes = [
         f"- {markdown(version.id)} version {version.version}: "
-        + (f"withdrawn, {markdown(version.withdrawn)}" if version.withdrawn else f"amended, {markdown(version.reason)}")
+        + (
+            f"withdrawn, {markdown(version.withdrawn)}"
+            if version.withdrawn
+            else f"{'amended' if version.version > 1 else 'added'}, {markdown(version.reason)}"
+        )
         for versions in registered(entries).values()
         for version in versions
-        if version.withdrawn or version.version > 1
+        if version.withdrawn or version.reason
     ]
     revised = _revised(findings)
     others = sorted({entry.writer for entry in entries} - {MAIN})

@@ -12,9 +12,8 @@ from typing import final
 import numpy as np
 from scipy import special
 
-from leonids.stats.intervals import Absent, Bounds, Floats, Interval, t_interval
+from leonids.stats.intervals import Absent, Bounds, Floats, Interval
 
-BINS = 15
 GRID = 200
 """Points of the smoothing grid; bandwidths below its step are not told apart."""
 MIN_ERRORS = 25
@@ -28,24 +27,6 @@ class Calibration:
     value: float
     null: float
     n: int
-
-
-def brier(confidence: Floats, right: Floats, *, level: float) -> Bounds:
-    """Return the mean squared distance of confidence from the outcome, with its t-interval."""
-    return t_interval(np.square(confidence - right), level=level)
-
-
-def binned_error(confidence: Floats, right: Floats) -> Calibration:
-    """Return the expected calibration error over 15 equal bins.
-
-    Honest confidences give .05 at n = 300 by chance alone: read it only beside ``null``, which is exact but for
-    the normal approximation of a bin's sum.
-    """
-    n = confidence.size
-    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=BINS)
-    noise = np.bincount(bins, weights=confidence * (1 - confidence), minlength=BINS)
-    return Calibration(float(np.abs(gaps).sum() / n), float(np.sqrt(2 / math.pi * noise).sum() / n), n)
 
 
 def smooth_error(confidence: Floats, right: Floats) -> Calibration:

@@ -4,12 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from leonids.claims.metrics import metric_versions
 from leonids.claims.prediction import Hypothesis, Prediction, check_study, resolved
 from leonids.digest import Json
 from leonids.errors import LateError, UsageError
 from leonids.ledger.chain import Ledger
 from leonids.ledger.entry import Entry
-from leonids.ledger.registered import registered
+from leonids.ledger.registered import check_reason, registered
 from leonids.spec import read_text, read_yaml, validate
 from leonids.study.folder import StudyFolder
 from leonids.study.forecast import with_band
@@ -33,8 +34,11 @@ def amend(out: Path, file: Path, *, reason: str) -> tuple[Entry, str]:
         raise UsageError(f"{name} is another prediction's id", way_out="give the claim an id of its own")
     check_study({"": Hypothesis(claim="", predictions=(*folder.study.predictions, replace(claim, id=name)))})
     locked = cast("dict[str, Json]", resolved(with_band(claim, folder.study, folder.runs)))
-    ledger = Ledger.open(out)
-    return (ledger.amend(locked, reason=reason) if versions else ledger.register([locked])[0]), name
+    ledger, more = Ledger.open(out), {"metrics": metric_versions()}
+    if versions:
+        return ledger.amend(locked, reason=reason, more=more), name
+    check_reason(name, reason)
+    return ledger.register([locked], more={**more, "reason": reason})[0], name
 
 
 def withdraw(out: Path, prediction_id: str, *, reason: str) -> Entry:

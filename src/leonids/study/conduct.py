@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast, final
 from leonids.claims.evidence import step_at
 from leonids.claims.judge import judge
 from leonids.claims.lint import lint
+from leonids.claims.metrics import metric_versions
 from leonids.claims.prediction import resolved
 from leonids.digest import Json, canonical_json
 from leonids.errors import OutputError, SpecError, UsageError
@@ -73,7 +74,8 @@ def register(plan: Plan, out: Path, *, resume: bool = False, rehearsed: Callable
         ledger.append("note", {"about": PLAN, "digest": plan.digest, **plan.to_json()})
     if floors is not None:
         ledger.append("note", {"about": FLOORS, "arms": plain({arm: f.to_json() for arm, f in floors.items()})})
-    ledger.register([cast("dict[str, Json]", resolved(prediction)) for prediction in plan.predictions])
+    locked = [cast("dict[str, Json]", resolved(prediction)) for prediction in plan.predictions]
+    ledger.register(locked, more={"metrics": metric_versions()})
     return ledger
 
 

@@ -1,19 +1,20 @@
 """The floors of a plan, computed before any run and written into the ledger beside the predictions."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
 
+from leonids.digest import canonical_json
 from leonids.errors import BaseError
 from leonids.floor.base_files import find_base, read_facts, read_head, read_tokenizer
 from leonids.floor.head import head_floor
 from leonids.floor.oracle import FloorReport, Rung, ladder, survey
 from leonids.floor.tokens import Encoded, FastTokenizer, TokenFloor
-from leonids.records import ROLES
+from leonids.records import ROLES, Example
 from leonids.spec import RunSpec
 from leonids.universe.universe import Universe
 
@@ -42,13 +43,18 @@ class HeadReport:
 @final
 @dataclass(frozen=True, slots=True)
 class ArmFloors:
-    """What is known of an arm before it is run; ``ladder`` are the plateaus to expect of its answer loss."""
+    """What is known of an arm before it is run.
+
+    ``ladder`` are the plateaus to expect of its answer loss, ``guess`` the shares that the commonest answer alone,
+    said to every prompt, gets right, by metric.
+    """
 
     arm: str
     all: FloorReport
     answer: FloorReport
     head: HeadReport
     ladder: tuple[Rung, ...] = ()
+    guess: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the floors as JSON."""
@@ -97,12 +103,22 @@ def head_report(universe: Universe, floor: TokenFloor, base: str, *, examples: i
     )
 
 
+def guess_of(examples: Sequence[Example]) -> dict[str, float]:
+    """Return the share of ``examples`` that the commonest answer is right for, as text and as JSON."""
+    texts = Counter(example.completion for example in examples)
+    values = Counter(canonical_json(example.answer) for example in examples)
+    return {
+        name: counts.most_common(1)[0][1] / len(examples)
+        for name, counts in (("match", texts), ("meaning_match", values))
+    }
+
+
 def floors_by_arm(runs: Sequence[RunSpec]) -> dict[str, ArmFloors]:
     """Return the floors of every arm of ``runs`` whose universe is known.
 
     Arms of one universe and base share the computation.
     """
-    computed: dict[tuple[str, str], tuple[FloorReport, FloorReport, HeadReport, tuple[Rung, ...]]] = {}
+    computed: dict[tuple[str, str], ArmFloors] = {}
     found: dict[str, ArmFloors] = {}
     for run in runs:
         if run.arm in found or run.universe is None:
@@ -116,10 +132,10 @@ def floors_by_arm(runs: Sequence[RunSpec]) -> dict[str, ArmFloors]:
                 survey(universe, floor, examples[:SURVEY_EXAMPLES], tokens=tokens, tokenizer=run.base)
                 for tokens in ("all", "answer")
             )
-            rungs = ladder(universe, examples)
-            computed[key] = everything, answer, head_report(universe, floor, run.base), rungs
-        everything, answer, head, rungs = computed[key]
+            head = head_report(universe, floor, run.base)
+            rungs, guess = ladder(universe, examples), guess_of(examples)
+            computed[key] = ArmFloors(run.arm, everything, answer, head, rungs, guess)
+        found[run.arm] = replace(computed[key], arm=run.arm)
         if run.adapter.method == "full":
-            head = HeadReport({}, 0.0, (), 0)
-        found[run.arm] = ArmFloors(run.arm, everything, answer, head, rungs)
+            found[run.arm] = replace(found[run.arm], head=HeadReport({}, 0.0, (), 0))
     return found

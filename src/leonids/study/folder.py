@@ -10,11 +10,13 @@ from typing import Any, cast, final
 import numpy as np
 
 from leonids.claims.evidence import RunFacts, Units, Window, step_at
+from leonids.claims.metrics import metric_versions
 from leonids.claims.prediction import Hypothesis, Question, resolved
 from leonids.errors import IntegrityError, UsageError
 from leonids.ledger.entry import Entry
 from leonids.ledger.grades import grade, watermark_of
 from leonids.ledger.lines import MAIN
+from leonids.ledger.manifest import read_manifest
 from leonids.ledger.registered import Registered, registered
 from leonids.ledger.runs import intact, run_state
 from leonids.ledger.writers import broken_writers, read_witnessed
@@ -72,7 +74,8 @@ def added(entries: Sequence[Entry], plan: Mapping[str, Any]) -> dict[str, Any]:
         for version in versions:
             if version.version == 1 and version.id in planned:
                 continue
-            why = f" instead of {version.id}: {version.reason}" if version.reason else ""
+            why = "" if version.version == 1 else f" instead of {version.id}"
+            why += f": {version.reason}" if version.reason else ""
             said = {"claim": f"Locked later, by ledger entry {version.seq + 1}{why}.", "predictions": []}
             family = found.setdefault(f"later-{version.seq + 1}", said)
             family["predictions"].append({**version.prediction, "id": name_of(version)})
@@ -215,6 +218,7 @@ class StudyFolder:
                 grade=self._grade(run.run, prediction),
                 seen_steps=self._seen_steps(run.run, prediction),
                 broken=self._broken(run, prediction),
+                changed=self._changed(run.run, prediction),
             )
             for run in self.runs_of(arm)
         )
@@ -224,8 +228,19 @@ class StudyFolder:
         return {run.run: run_state(self.entries, run.run) for run in self.runs}
 
     @cached_property
-    def _intact(self) -> dict[tuple[str, str], bool]:
-        return {}
+    def _intact(self) -> Mapping[tuple[str, str], bool]:
+        """Whether each stream that a prediction rests on is what the ledger sealed of it, by run and stream."""
+        wanted: dict[tuple[str, str], int] = {}
+        for claim in self.study.predictions:
+            for run in (run for run in self.runs if run.arm in claim.arms):
+                # A training stream is long: it is checked as far as any prediction reads it.
+                if claim.measure.split != "train":
+                    wanted[run.run, "reviews"] = sys.maxsize
+                    continue
+                due = step_at(claim.measure.due, planned_steps=run.steps)
+                wanted[run.run, "steps"] = max(due, wanted.get((run.run, "steps"), 0))
+        found = intact(self.out, [(*key, until) for key, until in wanted.items()], self.entries)
+        return dict(zip(wanted, found, strict=True))
 
     @cached_property
     def _broken_writers(self) -> frozenset[str]:
@@ -236,15 +251,33 @@ class StudyFolder:
         writer = next((e.writer for e in self.entries if e.type == "data_start" and e.body["run"] == run.run), MAIN)
         if writer != MAIN and writer in self._broken_writers:
             return True
-        claims = self.study.predictions
-        split = next(one.measure.split for one in claims if one.id == prediction)
-        key = (run.run, "steps" if split == "train" else "reviews")
-        if key not in self._intact:
-            # A training stream is long: it is checked as far as any prediction reads it.
-            dues = [one.measure.due for one in claims if one.measure.split == "train" and run.arm in one.arms]
-            until = step_at(max(dues), planned_steps=run.steps) if split == "train" else sys.maxsize
-            self._intact[key] = intact(self.out, run.run, self.entries, stream=key[1], until=until)
-        return not self._intact[key]
+        split = next(one.measure.split for one in self.study.predictions if one.id == prediction)
+        return not self._intact[run.run, "steps" if split == "train" else "reviews"]
+
+    @cached_property
+    def _lock_entries(self) -> Mapping[str, Entry]:
+        versions = (v for versions in registered(self.entries).values() for v in versions)
+        return {name_of(version): self.entries[version.seq] for version in versions}
+
+    @cached_property
+    def _measured_as(self) -> dict[str, Mapping[str, Any]]:
+        return {}
+
+    def _changed(self, run: str, prediction: str) -> str:
+        """Say which metric of a prediction this run, or this program, defines otherwise than its lock; empty if none.
+
+        What states no versions, such as an imported run, is not compared.
+        """
+        metric = next(one.measure.metric for one in self.study.predictions if one.id == prediction)
+        locked = cast("Mapping[str, int]", self._lock_entries[prediction].body.get("metrics", {}))
+        if run not in self._measured_as:
+            self._measured_as[run] = read_manifest(self.out / run).get("metrics", {})
+        here = cast("Mapping[str, int]", metric_versions())
+        for name in (metric, *DERIVED.get(metric, ())):
+            for who, stated in ((f"run {run}", self._measured_as[run]), ("this program", here)):
+                if locked.get(name) != stated.get(name) and name in locked and name in stated:
+                    return f"{name} was locked in version {locked[name]}, {who} has version {stated[name]}"
+        return ""
 
     def _state(self, run: str) -> str:
         return self._states[run]

@@ -21,6 +21,7 @@ def setting_of(study: StudySpec, runs: Sequence[RunSpec], *, floors: Mapping[str
             review_examples=own[0].review_examples,
             test_examples=own[0].test_examples,
             seen_frac=study.arms[arm].seen,
+            steps=own[0].steps,
             foreign=study.arms[arm].universe == FOREIGN,
         )
     least = {}
@@ -33,7 +34,16 @@ def setting_of(study: StudySpec, runs: Sequence[RunSpec], *, floors: Mapping[str
         for arm, found in floors.items()
         if found.ladder
     }
+    guess = {(arm, metric): share for arm, found in floors.items() for metric, share in found.guess.items()}
     ceilings = {(arm, "match"): found.answer.ceiling.mean for arm, found in floors.items()}
     ceilings |= {(arm, "meaning_match"): found.answer.meaning_ceiling.mean for arm, found in floors.items()}
     splits = tuple(dict.fromkeys((*SPLITS, *(split for run in runs for split in run.transfer))))
-    return Setting(arms=arms, reviews=study.reviews, splits=splits, floors=least, easy=easy, ceilings=ceilings)
+    return Setting(
+        arms=arms,
+        reviews=study.reviews,
+        splits=splits,
+        floors=least,
+        easy=easy,
+        guess=guess,
+        ceilings=ceilings,
+    )

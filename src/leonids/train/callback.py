@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, Protocol, final
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from leonids.claims.metrics import metric_versions
 from leonids.errors import OutputError, UsageError
 from leonids.ledger.chain import Ledger
 from leonids.ledger.lines import STREAMS
@@ -151,7 +152,8 @@ class LeonidsCallback(TrainerCallback):  # type: ignore[misc]
             device = torch.cuda.get_device_name(args.device) if args.device.type == "cuda" else str(args.device)
             config = {**doing.model_dump(mode="json"), "trainer": _plain(args.to_sanitized_dict())}
             facts = describe(config, universe_digest="unknown", device=device, packages=PACKAGES)
-            writer = RunWriter.create(self.out, self.run, {**facts, "backend": "callback"}, ledger)
+            facts |= {"metrics": metric_versions(), "backend": "callback"}
+            writer = RunWriter.create(self.out, self.run, facts, ledger)
         else:
             at = watermark_at(self.out / self.run, state.global_step) if state.global_step else None
             writer = RunWriter.resume(self.out, self.run, ledger, at)

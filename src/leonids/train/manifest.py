@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from leonids.claims.metrics import metric_versions
 from leonids.digest import Json
 from leonids.gym.source import PACKAGE
 from leonids.ledger.manifest import describe
@@ -29,6 +30,7 @@ def manifest_of(
     )
     return {
         **facts,
+        "metrics": metric_versions(),
         "backend": "native",
         "base_digest": base.digest,
         "dtype": str(base.model.dtype).removeprefix("torch."),
