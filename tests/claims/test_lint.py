@@ -75,6 +75,7 @@ CASES = [
       "expect": {"falls_after": FallsAfter(progress=0.3, by=0.05)}}, {"a": arm(schedule="cosine")}),
     ("rival", "warn", {"expect": {"above": 0.5}, "rivals": (Rival(says="the schedule", about="schedule"),)}, {}),
     ("rival", "refuse", {"expect": {"above": 0.5}, "rivals": (Rival(says="x", arm="nowhere"),)}, {}),
+    ("rival", "warn", {"expect": {"above": 0.5}, "rivals": (Rival(says="x", arm="z"),)}, {"left_out": frozenset("z")}),
     ("no branch", "warn", {"expect": {"above": 0.5}, "then": Then()}, {}),
     ("prompt in the loss", "warn", {"metric": "loss", "tokens": "all", "expect": {"below": 0.8}},
      {"floors": {("a", "all"): 0.72}}),

@@ -19,6 +19,7 @@ NAMED = [
     ("ranks.2, enables.2", "contradiction", "no value of match satisfies both"),
     ("noisy-floor.2", "computed", "computed, not observed"),
     ("plateau.2, accuracy.2, early.2", "contradiction", "allows less than 0.1"),
+    ("plateau.2, early.2, match-60.2", "contradiction", "allows less than 0.1"),
     ("flat", "not a claim", "exactly one predicate"),
     ("drop", "not a claim", "'expect.falls_after.by' is missing"),
     ("drop.2", "schedule", "schedule alone can make the loss drop"),

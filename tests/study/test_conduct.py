@@ -168,6 +168,13 @@ def test_a_claim_about_a_recipe_with_one_seed_is_refused_with_the_way_out(study_
     assert not (tmp_path / "out").exists()
 
 
+def test_some_arms_of_a_study_are_locked_without_the_arm_of_a_rival(study_file: Path, tmp_path: Path) -> None:
+    rival = "        scope: run\n        rivals: [{says: it is the rank, arm: thin}]\n"
+    study_file.write_text(study_file.read_text().replace("        scope: run\n", rival, 1))
+    register(make_plan(load_study(study_file), Choices(arms=("wide",))), tmp_path / "out")
+    assert (tmp_path / "out" / LEDGER).is_file()
+
+
 EDITS = [
     # (what is edited after the lock, what the refusal names)
     (("below: 90%", "below: 95%"), "another prediction H1.1"),

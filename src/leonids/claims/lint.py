@@ -265,6 +265,9 @@ def _rivals(prediction: Prediction, setting: Setting) -> Found:
     for rival in prediction.rivals:
         if rival.arm is None:
             yield "warn", f"its rival predicts the same ({rival.says})", "name the arm in which the two differ"
+        elif rival.arm in setting.left_out:
+            says = f"its rival's arm {rival.arm!r} is left out of this plan, so that nothing tells the two apart"
+            yield "warn", says, "train that arm too"
         elif rival.arm not in setting.arms:
             yield "refuse", f"its rival's arm {rival.arm!r} is not in the study", "add it to the arms"
 

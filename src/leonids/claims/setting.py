@@ -40,13 +40,15 @@ class Setting:
     ``guess[arm, metric]`` is the share that the commonest answer alone gets right;
     ``ceilings[arm, metric]`` the best expected share of ``match``, ``format_match`` or ``meaning_match``.
     ``pilot_sd[metric]`` is the deviation between seeds (of differences, for claims with ``versus``), from runs
-    that do not count. ``splits`` are those that the universes of the study have. Whatever is absent is not checked.
+    that do not count. ``left_out`` are arms of the study that the plan does not train; ``splits`` are those that the
+    universes of the study have. Whatever is absent is not checked.
     """
 
     arms: Mapping[str, ArmFacts]
     reviews: tuple[float, ...] = (1.0,)
     floors: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     easy: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
+    left_out: frozenset[str] = frozenset()
     guess: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     ceilings: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     pilot_sd: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))

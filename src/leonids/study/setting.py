@@ -42,6 +42,7 @@ def setting_of(study: StudySpec, runs: Sequence[RunSpec], *, floors: Mapping[str
         arms=arms,
         reviews=study.reviews,
         splits=splits,
+        left_out=frozenset(study.arms) - arms.keys(),
         floors=least,
         easy=easy,
         guess=guess,
