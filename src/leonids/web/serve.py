@@ -103,6 +103,7 @@ def serve(out: Path, *, host: str = LOOPBACK, port: int | None = None) -> None:
             sys.stderr.write("anyone between here and there can read along: the page is not encrypted\n")
         sys.stderr.write(f"{link}\nopens once, in one browser; Ctrl-C ends it, a run goes on\n")
         sys.stderr.flush()
-        # Streams are read beside: a page that is asked for meanwhile waits a millisecond for its turn, not five.
+        # Streams are read beside: a page that is asked for meanwhile waits a millisecond for its turn, not five
+        # (LOG.md: nine of ten static files within 72 ms, with five milliseconds 128 ms).
         sys.setswitchinterval(0.001)
         server.run(sockets=[bound])
