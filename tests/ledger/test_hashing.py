@@ -24,9 +24,9 @@ def wanted(tmp_path: Path) -> list[tuple[Path, int]]:
     return found
 
 
-@pytest.mark.parametrize("python", [sys.executable, "false"])
+@pytest.mark.parametrize(("python", "here"), [(sys.executable, 2), ("false", 6)])
 def test_processes_find_the_hashes_that_one_process_finds(
-    wanted: list[tuple[Path, int]], python: str, monkeypatch: pytest.MonkeyPatch
+    wanted: list[tuple[Path, int]], python: str, here: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = [rolled(path, records) for path, records in wanted]
     assert rolled_each(wanted) == alone
@@ -35,5 +35,13 @@ def test_processes_find_the_hashes_that_one_process_finds(
     monkeypatch.setattr(hashing, "WORTH_BYTES", 0)
     monkeypatch.setattr(hashing.os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     monkeypatch.setattr(hashing.sys, "executable", python)
+    asked: list[Path] = []
+
+    def counted(path: Path, records: int) -> str | None:
+        asked.append(path)
+        return rolled(path, records)
+
+    monkeypatch.setattr(hashing, "rolled", counted)
     assert rolled_each(wanted) == alone
+    assert len(asked) == here
     assert rolled_each([]) == []
