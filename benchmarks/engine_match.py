@@ -1,72 +1,145 @@
-"""Match by one teacher-forced pass, against generating the same answers.
+"""Match by one teacher-forced pass, against transformers' generate() giving the same answers.
 
-python benchmarks/engine_match.py [--base nano] [--examples 200] [--repeats 5]
+The peer is what one has without leonids: the adapter that was trained here, loaded by PEFT onto the same base in
+float32, and `generate()` with greedy decoding of 8 prompts at a time (what transformers evaluates at a time unless told
+otherwise), padded on the left, in the order of the data. It may write as many tokens as the longest right answer of its
+batch and stops when all have ended. It is timed as PEFT loads an adapter, beside the base's weights, and once more with
+it merged into them.
+
+    leonids bases get smollm2-135m && python benchmarks/engine_match.py [--repeats 5] [--base nano]
 """
 
 import argparse
 import statistics
-import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from support.engine import report_rows, run_spec
+from peft import PeftModel
+from support.engine import Maker, passes, report_rows, steps_of
 
-from leonids.train.evaluate import audit, generate, held_out, teacher_forced
-from leonids.train.native import Training, deterministic
+from leonids.spec import load_universe
+from leonids.train.adapters import peft_tensors, write_adapter
+from leonids.train.bases import in_float32, load_base
+from leonids.train.data import Row
+from leonids.train.evaluate import HeldOut, audit, greedy, held_out, teacher_forced, until
+from leonids.train.native import Training
+from leonids.universe.blueprint import Transfer, UniverseSpec
 
 USUAL = 8
-"""What transformers evaluates at a time unless told otherwise."""
-
-SIZES = {"nano": (500, (USUAL, 32)), "smollm2-135m": (50, (USUAL,))}
-"""For each base: how many examples, and how many prompts are generated at a time."""
 
 
-def compare(base: str, *, scratch: Path, opened: ExitStack, repeats: int) -> tuple[dict[str, list[float]], list[int]]:
-    """Return the ratios of time by batch of generation, and disagreements a comparison."""
-    examples, batches = SIZES[base]
-    runs = [run_spec("r", base=base, rank=128, steps=10, dtype="float32")]
-    training = Training(runs, out=scratch / base, resume=False, opened=opened)
+@dataclass(frozen=True)
+class Size:
+    """A base, how many steps its adapter is trained, how many answers are measured, and of which universes."""
+
+    base: str
+    steps: int
+    examples: int
+    items: tuple[int, ...]
+
+
+SIZES = (Size("nano", 60, 200, (0, 8, 16)), Size("smollm2-135m", 30, 24, (0, 8)))
+
+
+def asked(items: int) -> UniverseSpec:
+    """Return `consistent`, or where ``items`` are given, its items listed by name: so many names an answer."""
+    spec = load_universe("consistent")
+    if not items:
+        return spec
+    names = {"items": {items: 1.0}, "depths": {1: 1.0}, "skills": {"names": 1.0}, "transfer": Transfer()}
+    return replace(spec, **names)  # type: ignore[arg-type]
+
+
+def stock(training: Training, folder: Path) -> Any:
+    """Return the trained adapter on its base as PEFT loads it, in float32."""
+    run = training.runs[0]
+    folder.mkdir()
+    write_adapter(folder, peft_tensors(training.stack, 0), spec=run.adapter, base=run.base)
+    return PeftModel.from_pretrained(load_base(run.base, dtype="float32").model, folder).eval()
+
+
+def generated(model: Any, rows: Sequence[Row], *, end: int) -> list[list[int]]:
+    """Return a model's greedy answers to the rows' prompts, 8 prompts at a time."""
+    found: list[list[int]] = []
+    for first in range(0, len(rows), USUAL):
+        tokens = [row.tokens for row in rows[first : first + USUAL]]
+        prompts = [list(one.ids[: one.prompt_tokens]) for one in tokens]
+        room, width = max(len(one.ids) - one.prompt_tokens for one in tokens), max(map(len, prompts))
+        out = model.generate(
+            input_ids=torch.tensor([[end] * (width - len(prompt)) + prompt for prompt in prompts]),
+            attention_mask=torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]),
+            generation_config=greedy(end=end, room=room),
+        )
+        found += [until(answer, end) for answer in out[:, width:].tolist()]
+    return found
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the seconds of processor time that a call takes, and what it gives."""
+    begun = time.process_time()
+    found = function()
+    return time.process_time() - begun, found
+
+
+def one_pass(training: Training, held: HeldOut) -> Any:
+    """Return what a review measures of its examples, as a review does it."""
     (chunk,) = training.stack.chunks
-    held = held_out(training.streams, ["answer"], split="test", first=0, n=examples)
-    tokens = [len(row.tokens.ids) - row.tokens.prompt_tokens for row in held.rows[0]]
+    with in_float32(training.engine.base):
+        return teacher_forced(training.engine, chunk, held)[0]
+
+
+def compare(make: Maker, size: Size, items: int, *, repeats: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Return the ratios of time by peer, and how many answers disagree."""
+    name = f"{size.base}-{items}"
+    training = make(name, base=size.base, rank=128, steps=size.steps, universe=asked(items), batch_size=USUAL)
+    steps_of(training, size.steps - 1)
+    held = held_out(training.streams, ["answer"], split="test", first=0, n=size.examples)
+    rows, end = held.rows[0], training.engine.base.eos_id
+    prompt = statistics.fmean(row.tokens.prompt_tokens for row in rows)
+    answer = statistics.fmean(len(row.tokens.ids) - row.tokens.prompt_tokens for row in rows)
+    place = f"{size.base}, {size.examples} prompts of {prompt:.0f} tokens, answers of {answer:.1f}"
+    beside = stock(training, make.scratch / f"{name}-beside")
+    merged = stock(training, make.scratch / f"{name}-merged").merge_and_unload()
+    one_pass(training, held)
     ratios: dict[str, list[float]] = {}
-    disagreements: list[int] = []
+    facts: dict[str, Any] = {"forced_s": [], "right": 0, "disagreements": {}}
     for _ in range(repeats):
-        begun = time.perf_counter()
-        (found,) = teacher_forced(training.engine, chunk, held)
-        forced = time.perf_counter() - begun
-        for size in batches:
-            begun = time.perf_counter()
-            answers = [
-                answer
-                for first in range(0, examples, size)
-                for answer in generate(training.engine, chunk, [held.rows[0][first : first + size]])[0]
-            ]
-            name = f"{base}, {examples} answers of {statistics.fmean(tokens):.1f} tokens, generate() of {size} prompts"
-            ratios.setdefault(name, []).append((time.perf_counter() - begun) / forced)
-            disagreements.append(audit(training.engine, training.streams[0], found, answers)["disagreements"])
-    return ratios, disagreements
+        forced, found = timed(lambda: one_pass(training, held))
+        facts["forced_s"].append(round(forced, 3))
+        facts["right"] = sum(one.totals["match"]["example"][0] for one in found)
+        for peer, model in (("adapter beside the weights", beside), ("adapter merged", merged)):
+            seconds, answers = timed(lambda model=model: generated(model, rows, end=end))
+            ratios.setdefault(f"{place}; {peer}", []).append(seconds / forced)
+            counted = audit(training.engine, training.streams[0], found, answers)["disagreements"]
+            facts["disagreements"][peer] = max(counted, facts["disagreements"].get(peer, 0))
+            facts[f"tokens_written, {peer}"] = sum(map(len, answers)) / len(answers)
+    return ratios, {place: facts}
 
 
 def main() -> None:
     """Measure both in turns and report the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--base", default="", help="only this base")
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows: dict[str, list[float]] = {}
-    counted: dict[str, list[int]] = {}
-    with tempfile.TemporaryDirectory() as scratch, ExitStack() as opened, deterministic():
-        for base in SIZES:
-            ratios, counted[base] = compare(base, scratch=Path(scratch), opened=opened, repeats=given.repeats)
-            rows |= ratios
+    facts: dict[str, Any] = {}
+    for size in SIZES:
+        for items in size.items if given.base in ("", size.base) else ():
+            with passes() as make:
+                found, more = compare(make, size, items, repeats=given.repeats)
+            rows |= found
+            facts |= more
     report_rows(
         __file__,
         rows,
-        unit="seconds of generate() / seconds of one teacher-forced pass, one thread, float32; at least 5, aim 20",
-        disagreements=counted,
+        unit="processor seconds of generate() / of one teacher-forced pass, one thread, float32; at least 5, aim 20",
+        facts=facts,
     )
 
 

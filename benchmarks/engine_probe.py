@@ -7,18 +7,15 @@ by more than 1 % between repeats on any machine that does something else.
 """
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import torch
-from support.engine import report, run_spec
+from support.engine import passes, report
 
 from leonids.train import native
-from leonids.train.native import Training, deterministic
+from leonids.train.native import Training
 
 
 class Clock:
@@ -59,10 +56,8 @@ def main() -> None:
     torch.set_num_threads(1)
     clock = Clock()
     native.observe, native.totals_of = clock.around(native.observe), clock.around(native.totals_of)
-    with tempfile.TemporaryDirectory() as scratch, ExitStack() as opened, deterministic():
-        runs = [run_spec("r", base=given.base, rank=128, steps=1000)]
-        training = Training(runs, out=Path(scratch), resume=False, opened=opened)
-        training._step()
+    with passes() as make:
+        training = make("r", base=given.base, rank=128)
         shares = []
         for _ in range(given.repeats):
             clock.spent, begun = 0.0, time.perf_counter()

@@ -5,19 +5,15 @@ leonids bases get smollm2-135m && python benchmarks/engine_real_base.py [--repea
 
 import argparse
 import os
-import tempfile
 import time
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from support.engine import report, run_spec
+from support.engine import passes, report
 
 from leonids.spec import SEVEN_TARGETS
 from leonids.train.bases import load_base
-from leonids.train.native import Training, deterministic
 
 
 def stock_step(model: Any, optimizer: torch.optim.Optimizer, rows: list[Any]) -> float:
@@ -44,9 +40,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    with tempfile.TemporaryDirectory() as scratch, ExitStack() as opened, deterministic():
-        runs = [run_spec("r", base="smollm2-135m", rank=128, steps=1000, batch_size=8)]
-        training = Training(runs, out=Path(scratch), resume=False, opened=opened)
+    with passes() as make:
+        training = make("r", base="smollm2-135m", rank=128, batch_size=8)
         config = LoraConfig(r=128, lora_alpha=128, target_modules=list(SEVEN_TARGETS))
         stock = get_peft_model(load_base("smollm2-135m", dtype="float32").model, config)
         optimizer = torch.optim.AdamW([p for p in stock.parameters() if p.requires_grad], lr=1e-4)

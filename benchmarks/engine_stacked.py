@@ -4,14 +4,9 @@ python benchmarks/engine_stacked.py [--repeats 5]
 """
 
 import argparse
-import tempfile
-from contextlib import ExitStack
-from pathlib import Path
 
 import torch
-from support.engine import five_million, report, run_spec, steps_of
-
-from leonids.train.native import Training, deterministic
+from support.engine import five_million, passes, report, steps_of
 
 ARMS = 4
 
@@ -22,12 +17,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as scratch, ExitStack() as opened, deterministic():
-        base = str(five_million(Path(scratch) / "base"))
-        runs = [run_spec(f"r{arm}", base=base, rank=32, steps=1000, init_seed=arm) for arm in range(ARMS)]
-        together = Training(runs, out=Path(scratch) / "stack", resume=False, opened=opened)
-        alone = Training(runs[:1], out=Path(scratch) / "alone", resume=False, opened=opened)
-        steps_of(together, 1), steps_of(alone, ARMS)
+    with passes() as make:
+        base = str(five_million(make.scratch / "base"))
+        together = make("stack", base=base, rank=32, arms=ARMS)
+        alone = make("alone", base=base, rank=32)
         ratios = []
         for _ in range(given.repeats):
             one = steps_of(alone, 2 * ARMS)

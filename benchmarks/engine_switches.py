@@ -7,34 +7,27 @@ import argparse
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from support.engine import finish, five_million, report_rows, run_spec, start_worker, step_seconds, steps_of
+from support.engine import (
+    Maker,
+    finish,
+    five_million,
+    passes,
+    report_rows,
+    run_spec,
+    start_worker,
+    step_seconds,
+    steps_of,
+)
 
 from leonids.train import native, stacked
-from leonids.train.native import Training, deterministic
 
 ARMS, WARM, STEPS = 4, 2, 6
-
-
-@dataclass(frozen=True)
-class Maker:
-    """Makes passes inside one scratch folder."""
-
-    scratch: Path
-    opened: ExitStack
-
-    def __call__(self, name: str, *, base: str, arms: int, rank: int, **more: Any) -> Training:
-        """Return a pass of ``arms`` runs, warmed by one step."""
-        runs = [run_spec(f"r{arm}", base=base, rank=rank, steps=1000, init_seed=arm, **more) for arm in range(arms)]
-        training = Training(runs, out=self.scratch / name, resume=False, opened=self.opened)
-        steps_of(training, 1)
-        return training
 
 
 def one_chunk(room: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,7 +42,7 @@ def in_turns(off: Callable[[], float], on: Callable[[], float], *, repeats: int)
 
 def switches(make: Maker, *, five: str, real: str) -> Iterator[tuple[str, Callable[[], float], Callable[[], float]]]:
     """Yield each switch's name, and the seconds without and with it."""
-    alone = make("alone", base="nano", arms=1, rank=128)
+    alone = make("alone", base="nano", rank=128)
     together = make("together", base="nano", arms=ARMS, rank=128)
     yield (
         f"stacking: {ARMS} rank-128 adapters on nano in one pass, against one after another",
@@ -81,14 +74,14 @@ def switches(make: Maker, *, five: str, real: str) -> Iterator[tuple[str, Callab
         lambda: steps_of(whole, 1),
         lambda: steps_of(chunked, 1),
     )
-    wide = make("wide", base=real, arms=1, rank=128, batch_size=8, dtype="float32")
-    narrow = make("narrow", base=real, arms=1, rank=128, batch_size=8, dtype="bfloat16")
+    wide = make("wide", base=real, rank=128, batch_size=8, dtype="float32")
+    narrow = make("narrow", base=real, rank=128, batch_size=8, dtype="bfloat16")
     yield (
         "bfloat16 base: SmolLM2-135M, rank 128, against float32",
         lambda: steps_of(wide, 1),
         lambda: steps_of(narrow, 1),
     )
-    every = make("every", base=real, arms=1, rank=128, batch_size=8, dtype="float32", loss_on="all")
+    every = make("every", base=real, rank=128, batch_size=8, dtype="float32", loss_on="all")
     yield (
         "head and end of the last block at answer tokens alone: SmolLM2-135M, float32, against every token",
         lambda: steps_of(every, 1),
@@ -123,9 +116,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as scratch, ExitStack() as opened, deterministic():
-        make = Maker(Path(scratch), opened)
-        five = str(five_million(Path(scratch) / "base"))
+    with passes() as make:
+        five = str(five_million(make.scratch / "base"))
         for name, off, on in switches(make, five=five, real="smollm2-135m"):
             rows[name] = in_turns(off, on, repeats=given.repeats)
     cores = os.cpu_count() or 1

@@ -8,8 +8,11 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,23 +21,46 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from leonids.floor.base_files import find_base
 from leonids.spec import AdapterSpec, RunSpec, load_universe
-from leonids.train.native import Training
+from leonids.train.native import Training, deterministic
 
 PACKAGES = ("torch", "transformers", "peft", "trl")
 
 
 def run_spec(name: str, *, base: str, rank: int, steps: int, **more: Any) -> RunSpec:
-    """Return a run of the universe ``consistent`` without reviews: training alone is timed."""
+    """Return a run without reviews, of the universe ``consistent`` unless another is given."""
     settings: dict[str, Any] = {"batch_size": 16, "lr": 1e-3, "reviews": (), "checkpoint_every": steps}
+    settings["universe"] = load_universe("consistent")
     return RunSpec(
         run=name,
         arm=name,
-        universe=load_universe("consistent"),
         base=base,
         adapter=AdapterSpec(rank=rank, alpha_rule="equal"),
         steps=steps,
         **{**settings, **more},
     )
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes passes inside one scratch folder."""
+
+    scratch: Path
+    opened: ExitStack
+
+    def __call__(self, name: str, *, base: str, rank: int, arms: int = 1, **more: Any) -> Training:
+        """Return a pass of ``arms`` runs, warmed by one step."""
+        settings = {"steps": 1000, **more}
+        runs = [run_spec(f"r{arm}", base=base, rank=rank, init_seed=arm, **settings) for arm in range(arms)]
+        training = Training(runs, out=self.scratch / name, resume=False, opened=self.opened)
+        steps_of(training, 1)
+        return training
+
+
+@contextmanager
+def passes() -> Iterator[Maker]:
+    """Give a maker of passes, and put away what they wrote."""
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as opened, deterministic():
+        yield Maker(Path(scratch), opened)
 
 
 def start_worker(runs: Sequence[RunSpec], out: Path, *, backend: str, threads: int) -> subprocess.Popen[bytes]:

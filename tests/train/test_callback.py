@@ -15,6 +15,8 @@ from trl import SFTConfig, SFTTrainer
 
 from leonids.ledger.streams import read_stream
 from leonids.ledger.verify import verify
+from leonids.report.explain import explain, lines
+from leonids.study.folder import StudyFolder
 from leonids.train import callback
 from leonids.train.bases import load_base
 from leonids.train.callback import LeonidsCallback, mean_loss
@@ -139,12 +141,18 @@ def test_in_the_plain_trainer_the_loss_is_the_logged_one_and_nothing_is_absent_b
 ) -> None:
     trainer = plain(LeonidsCallback(tmp_path / "out", run="mine"))
     trainer.train()
-    lines = steps(tmp_path / "out")
-    ours = [mean_loss(line["metrics"]) for line in lines]
+    found = steps(tmp_path / "out")
+    ours = [mean_loss(line["metrics"]) for line in found]
     assert logged(trainer) == pytest.approx([(ours[at] + ours[at + 1]) / 2 for at in (0, 2, 4)], abs=1e-4)
-    assert set(lines[0]["absent"]) == {"floor", "match"}
-    assert {"confidence", "confidence_wrong"} <= set(lines[0]["metrics"])
-    assert [line["examples"] for line in lines] == [4] * 6
+    assert set(found[0]["absent"]) == {"floor", "match"}
+    assert {"confidence", "confidence_wrong"} <= set(found[0]["metrics"])
+    assert [line["examples"] for line in found] == [4] * 6
+
+
+def test_a_training_that_evaluates_nothing_is_explained_as_one(sft: Any, tmp_path: Path) -> None:
+    sft(LeonidsCallback(tmp_path / "out", run="mine")).train()
+    (said,) = lines(explain(StudyFolder.open(tmp_path / "out"), "mine"))
+    assert "no review: nothing held out is measured" in said
 
 
 def test_evaluation_is_the_same_for_every_batch_size(sft: Any, tmp_path: Path) -> None:

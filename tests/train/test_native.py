@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from leonids.ledger.streams import read_stream
 from leonids.ledger.verify import verify
 from leonids.spec import RunSpec
 from leonids.train import checkpoints, native, worker
-from leonids.train.native import NATIVE
+from leonids.train.native import NATIVE, Training
+from leonids.train.stacked import StackedLoRALinear
 
 MakeRun = Callable[..., RunSpec]
 
@@ -250,6 +252,27 @@ def test_a_batch_that_memory_does_not_hold_is_one_clear_line(
     monkeypatch.setattr(native.Training, "_step", full)
     with pytest.raises(UsageError, match="2 adapters at batch size 4"):
         NATIVE.fit(pair(run_spec), out=tmp_path, resume=False)
+
+
+@pytest.mark.parametrize("rank", [1, 8, 32])
+def test_the_manifest_says_which_weights_a_step_writes_down(
+    rank: int, run_spec: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: set[int] = set()
+    down = StackedLoRALinear._written_down
+
+    def noted(self: StackedLoRALinear, *given: Any, **more: Any) -> Any:
+        done.add(id(self))
+        return down(self, *given, **more)
+
+    with ExitStack() as opened:
+        training = Training([run_spec("r", rank=rank, reviews=())], out=tmp_path, resume=False, opened=opened)
+        monkeypatch.setattr(StackedLoRALinear, "_written_down", noted)
+        training._step()
+        names = {name.rpartition(".")[2] for name, layer in training.stack.layers.items() if id(layer) in done}
+    manifest = json.loads((tmp_path / "r" / "manifest.json").read_text())
+    assert manifest["stacked"] == {"with": [], "rows_at_once": 4, "written_down": sorted(names)}
+    assert bool(names) == (rank > 1)
 
 
 def test_runs_of_one_universe_and_seed_are_paired_in_the_manifest(finished: Path) -> None:

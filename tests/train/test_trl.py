@@ -112,6 +112,23 @@ def test_two_processes_give_the_curve_of_one(run_spec: MakeRun, tmp_path: Path) 
         close(two, one, metrics={"loss", "floor"})
 
 
+def test_sharded_weights_are_refused_before_a_run_folder_begins(
+    run_spec: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = back_end._trainer
+
+    def sharded(*given: Any, **more: Any) -> Any:
+        trainer = make(*given, **more)
+        # As accelerate sets it with FSDP, which it ignores on a CPU.
+        trainer.is_fsdp_enabled = True
+        return trainer
+
+    monkeypatch.setattr(back_end, "_trainer", sharded)
+    with pytest.raises(UsageError, match="sharded weights"):
+        TRL.fit([run_spec("a")], out=tmp_path, resume=False)
+    assert not (tmp_path / "a" / "steps.jsonl").exists()
+
+
 def test_back_ends_are_known_by_name() -> None:
     assert {name: type(load_backend(name)).__name__ for name in BACKENDS} == {"native": "Native", "trl": "Trl"}
     with pytest.raises(UsageError, match="native, trl"):

@@ -121,8 +121,7 @@ def explain(folder: StudyFolder, run: str, *, step: int | None = None) -> Explan
     spec = run_named(folder, run)
     streams = folder.streams(run)
     found = review_rows(folder, spec, step=step)
-    due = spec.reviews[0] if step is None and spec.reviews else step
-    none = Missing(f"no review yet: the run is at step {streams.done_steps}, the review is at step {due}")
+    none = _no_review(spec, step, done=streams.done_steps)
     blank = Explanation(
         run=run,
         arm=spec.arm,
@@ -150,6 +149,17 @@ def explain(folder: StudyFolder, run: str, *, step: int | None = None) -> Explan
         transfer=moved(folder, spec) if step is None and found else (),
     )
     return blank if found is None else _measured(blank, folder, *found)
+
+
+def _no_review(spec: RunSpec, step: int | None, *, done: int) -> Missing:
+    due = spec.reviews[0] if step is None and spec.reviews else step
+    if due is None:
+        return Missing(
+            "no review: nothing held out is measured in this run (a run file's reviews, a trainer's evaluation)"
+        )
+    if spec.universe is None and done > due:
+        return Missing(f"no review: the run passed step {due} without an evaluation, and is at step {done}")
+    return Missing(f"no review yet: the run is at step {done}, the review is at step {due}")
 
 
 def _measured(blank: Explanation, folder: StudyFolder, step: int, rows: Table) -> Explanation:

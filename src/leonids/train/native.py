@@ -19,7 +19,7 @@ from leonids.ledger.writers import run_ledger
 from leonids.spec import RunSpec
 from leonids.train.adapters import load_into, peft_tensors, start_fresh, write_adapter
 from leonids.train.bases import load_base
-from leonids.train.batches import collate, on_device
+from leonids.train.batches import bucketed, collate, on_device
 from leonids.train.bodies import Body
 from leonids.train.checkpoints import (
     Checkpoint,
@@ -175,6 +175,13 @@ class Training:
         facts = manifest_of(
             self.runs[e], base=self.engine.base, stream=self.streams[e], runs=self.runs, streams=self.streams
         )
+        (chunk, _), size = self.stack.home[e], self.runs[e].batch_size
+        tokens = sum(len(row.tokens.ids) for row in self._rows(self.streams[e], step=1)[: self.room.rows])
+        facts["stacked"] = {
+            "with": [self.runs[other].run for other in chunk.members if other != e],
+            "rows_at_once": min(size, self.room.rows),
+            "written_down": list(self.stack.written_down(chunk, rows=bucketed(tokens))),
+        }
         return facts if self.start is None else {**facts, "start_digest": self.start.digest}
 
     def _load(self, e: int, step: int) -> dict[str, Any]:

@@ -118,21 +118,19 @@ class StackedLoRALinear(nn.Module):
         a, b = self.leaves[at]
         rows = x.reshape(a.shape[0], -1, x.shape[-1])
         dropout = self.dropouts[at] if torch.is_grad_enabled() else 0.0
-        if self.kept is not None or (not dropout and self._writes_down(rows, rank=a.shape[1])):
+        backward = torch.is_grad_enabled()
+        if self.kept is not None or (
+            not dropout and self.writes_down(rows.shape[1], rank=a.shape[1], backward=backward)
+        ):
             out = self._written_down(rows, a, b, scale=self.scales[at])
         else:
             out = self._two_products(rows, a, b, scale=self.scales[at], dropout=dropout)
         return out.view(*x.shape[:-1], out.shape[-1])
 
-    def _writes_down(self, rows: Tensor, *, rank: int) -> bool:
-        if self.base.weight.dtype not in EXACT_DTYPES:
-            return False
-        return writes_down(
-            rows=rows.shape[1],
-            inputs=self.base.in_features,
-            outputs=self.base.out_features,
-            rank=rank,
-            backward=torch.is_grad_enabled(),
+    def writes_down(self, rows: int, *, rank: int, backward: bool) -> bool:
+        """Return whether weights are written down for ``rows`` tokens an adapter."""
+        return self.base.weight.dtype in EXACT_DTYPES and writes_down(
+            rows=rows, inputs=self.base.in_features, outputs=self.base.out_features, rank=rank, backward=backward
         )
 
     def _written_down(self, rows: Tensor, a: Tensor, b: Tensor, *, scale: Tensor) -> Tensor:
@@ -227,6 +225,16 @@ class Stack:
             self.switch.active, self.switch.keep = -1, False
             for layer in self.layers.values():
                 layer.kept = None
+
+    def written_down(self, chunk: Chunk, *, rows: int) -> tuple[str, ...]:
+        """Return the targets whose weights a training step of ``rows`` tokens an adapter writes down."""
+        at = self.chunks.index(chunk)
+        found = {
+            name.rpartition(".")[2]
+            for name, layer in self.layers.items()
+            if not layer.dropouts[at] and layer.writes_down(rows, rank=chunk.rank, backward=True)
+        }
+        return tuple(sorted(found))
 
     def tensors(self, adapter: int) -> dict[str, tuple[Tensor, Tensor]]:
         """Return one adapter's A ``[r, in]`` and B^T ``[r, out]`` by layer, as views of the stack."""

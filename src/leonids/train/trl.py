@@ -102,6 +102,12 @@ def _train(run: RunSpec, *, out: Path, resume: bool, stop: Stop) -> None:
     recorder.start = start
     data = IterableDataset.from_generator(partial(rows_from, stream, done * run.batch_size))
     trainer = _trainer(run, base, data, folder=folder, recorder=recorder)
+    if trainer.is_fsdp_enabled:
+        raise UsageError(
+            f"{run.run} is to be trained with sharded weights",
+            rule="reviews are measured by the first process alone, which then has only a part of them",
+            way_out="leave FSDP out, or use a trainer of yours with LeonidsCallback",
+        )
     for layer, a in _halves(trainer.model, "lora_A").items():
         a.data.copy_(fresh_a(layer, rank=a.shape[0], inputs=a.shape[1], init_seed=run.init_seed))
     with ExitStack() as opened:
