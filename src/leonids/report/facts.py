@@ -13,6 +13,7 @@ from leonids.report.escape import markdown
 from leonids.report.findings import Findings
 from leonids.report.numbers import Value, ends, share
 from leonids.report.sections import cell, table
+from leonids.report.seeds import MANY_RUNS, OVER_SEEDS, by_arm, moved_over_seeds
 from leonids.report.transfer import Moved, always, points
 from leonids.spec import FOREIGN, RunSpec
 from leonids.study.folder import StudyFolder
@@ -116,28 +117,39 @@ def _code(token: str) -> str:
 def audit(findings: Findings) -> str:
     """Return how often real generation disagreed with the teacher-forced pass that match is measured by."""
     text = ["## What was audited", ""]
-    rows = [row for run in findings.folder.runs if (row := _audit_row(findings.folder, run.run)) is not None]
+    many = len(findings.folder.runs) > MANY_RUNS
+    rows = [
+        row
+        for name in dict.fromkeys(run.arm if many else run.run for run in findings.folder.runs)
+        if (row := _audit_row(findings.folder, name)) is not None
+    ]
     if not rows:
         return "\n".join([*text, "Nothing yet: the first review has not come."])
     text += [
         "Match is measured by one teacher-forced pass. On a fixed part of each review the answers are generated as "
         "well, greedily; where the two disagree more often than 1 % for certain, that review's match is withdrawn.",
         "",
-        table(("Run", "Reviews", "Disagreements", "95 % interval", "Match withdrawn at"), rows),
+        table(("Arm" if many else "Run", "Reviews", "Disagreements", "95 % interval", "Match withdrawn at"), rows),
     ]
     return "\n".join(text)
 
 
-def _audit_row(folder: StudyFolder, run: str) -> tuple[str, ...] | None:
-    """A run's audits, pooled over its reviews."""
-    lines = [line for line in folder.streams(run).audits if "n" in line.get("audit", {})]
+def _audit_row(folder: StudyFolder, name: str) -> tuple[str, ...] | None:
+    """The audits of a run, or of an arm's runs, pooled over their reviews."""
+    lines = [
+        line
+        for run in folder.runs
+        if name in (run.run, run.arm)
+        for line in folder.streams(run.run).audits
+        if "n" in line.get("audit", {})
+    ]
     if not lines:
         return None
     n, off = (sum(int(line["audit"][key]) for line in lines) for key in ("n", "disagreements"))
     found = share(off, n)
     withdrawn = [f"step {line['step']:,}" for line in lines if not line["audit"]["match_stands"]]
     return (
-        markdown(run),
+        markdown(name),
         str(len(lines)),
         f"{off} of {n}",
         f"{ends(found, scale=100, places=1)} %" if isinstance(found, Value) else found.reason,
@@ -146,27 +158,42 @@ def _audit_row(folder: StudyFolder, run: str) -> tuple[str, ...] | None:
 
 
 def transfer(findings: Findings) -> str:
-    """Return what became of match on the transfer splits of each run, beside the run that learnt the format alone."""
+    """Return what became of match on the transfer splits of each run or arm, beside what learnt the format alone."""
+    many = len(findings.explanations) > MANY_RUNS
+    shown = (
+        [(arm, moved_over_seeds(own)) for arm, own in by_arm(findings.explanations).items()]
+        if many
+        else [(found.run, found.transfer) for found in findings.explanations]
+    )
     rows = [
         (
-            markdown(found.run),
+            markdown(name),
             one.split if not one.part else f"{one.split}, {one.part}",
             cell(one.before, scale=100, places=1),
             cell(one.after, scale=100, places=1),
             points(one.change),
             *_beside(one),
         )
-        for found in findings.explanations
-        for one in found.transfer
+        for name, moved in shown
+        for one in moved
     ]
     text = ["## Transfer", ""]
     if not rows:
         return "\n".join([*text, "Nothing yet: it is measured before training and at the last review."])
-    header = ("Run", "Split", "Match before, %", "After, %", "Change, points", "Control's change", "Beyond the control")
+    header = (
+        "Arm" if many else "Run",
+        "Split",
+        "Match before, %",
+        "After, %",
+        "Change, points",
+        "Control's change",
+        "Beyond the control",
+    )
     text += [
         "Match where nothing was trained, on the same items before and after; 95 % intervals in brackets, paired by "
         "item. A control trains on the same prompts with the answers of others: it learns the format alone, begins as "
-        "the same base and sees the same items, so what is beyond it is what no format explains.",
+        "the same base and sees the same items, so what is beyond it is what no format explains."
+        + (f" {OVER_SEEDS}" if many else ""),
         "",
         table(header, rows),
     ]

@@ -1,15 +1,24 @@
 """The sections of the observation document that speak of loss, hypotheses and questions, as Markdown."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from leonids.claims.prediction import Hypothesis, Prediction
 from leonids.records import Verdict
-from leonids.report.anatomy import Anatomy
 from leonids.report.claimed import claimed, consequence, found, measured, word_of
 from leonids.report.escape import markdown
 from leonids.report.explain import Explanation, alarms, lines, match_of, review_rows
 from leonids.report.findings import Checkpoint, Findings
 from leonids.report.numbers import Known, Missing, Value, ends, nats, percent
+from leonids.report.seeds import (
+    MANY_RUNS,
+    OVER_SEEDS,
+    by_arm,
+    first_seeds,
+    numbers_of,
+    numbers_over_seeds,
+    over_seeds,
+)
 
 STATUS_ICONS = {"supported": "✔", "refuted": "✘", "open": "◐", "void": "∅"}
 
@@ -42,7 +51,14 @@ def head(findings: Findings) -> str:
         f"- **Current Loss:** {_by_arm(findings, _trained_loss, nats)} (nats/token over the tokens "
         "in each arm's loss; least to greatest seed at the last review)",
         f"- **Match Rate:** {_by_arm(findings, lambda found: found.match, percent)}",
+        f"- **Verdicts:** {_verdicts(findings)}",
     ])  # fmt: skip
+
+
+def _verdicts(findings: Findings) -> str:
+    words = Counter(verdict.word for verdict in findings.verdicts.values())
+    counted = " · ".join(f"{n} {word.replace('_', ' ')}" for word, n in words.most_common())
+    return f"{counted or 'none yet'}, of {len(findings.predictions)} predictions"
 
 
 def _time(stamp: str) -> str:
@@ -69,14 +85,17 @@ def _trained_loss(found: Explanation) -> Known:
 
 
 def explained(findings: Findings) -> str:
-    """Return the explain lines of every run."""
-    text = "\n\n".join("\n".join(lines(found)) for found in findings.explanations)
+    """Return the explain lines of every run, or with many runs those of each arm's first seed."""
+    many = len(findings.explanations) > MANY_RUNS
+    shown = first_seeds(findings.explanations) if many else findings.explanations
+    text = "\n\n".join("\n".join(lines(found)) for found in shown)
+    which = "\nThe first seed of each arm; `leonids explain` has every run.\n" if many else ""
     return f"""## What the loss is made of
 
 Loss = data floor + head floor + excess, on the held-out examples of each run's last review, paired token by token.
 The data floor is what no model can remove; the head floor is what no adapter can remove under a frozen output head;
 the excess is what is left to learn, and its shares by role add up to it. Intervals have the example as their unit.
-
+{which}
 ```text
 {text}
 ```"""
@@ -139,12 +158,13 @@ def checkpoint(findings: Findings, at: Checkpoint) -> str:
     base = "" if at.progress else "the base, before training; "
     text = [f"### Checkpoint: {at.label} ({base}{where})", ""]
     measured_rows = [found for found in at.explanations if found.step is not None]
+    many = len(measured_rows) > MANY_RUNS
     if measured_rows:
         n = sorted({found.n for found in measured_rows})
         text += [
             table(
                 (
-                    "Run",
+                    "Arm" if many else "Run",
                     "Loss",
                     "Its excess",
                     "Answer loss",
@@ -153,11 +173,12 @@ def checkpoint(findings: Findings, at: Checkpoint) -> str:
                     "Confidence, wrong",
                     "Phase",
                 ),
-                [_row(found) for found in measured_rows],
+                _rows(measured_rows),
             ),
             "",
+            *([OVER_SEEDS, ""] if many else []),
             f"Validation examples a run: {' or '.join(str(count) for count in n)}. Loss and excess in nats/token over "
-            "the tokens in the run's loss; 95 % intervals in brackets, exact ones for match.",
+            f"the tokens in the run's loss{'' if many else '; 95 % intervals in brackets, exact ones for match'}.",
             "",
         ]
     waiting = [found for found in at.explanations if found.step is None and isinstance(found.match, Missing)]
@@ -173,13 +194,19 @@ def checkpoint(findings: Findings, at: Checkpoint) -> str:
 
 
 def _tested(findings: Findings) -> str:
-    """The match of each run on the test split, which is measured once, at the end."""
-    texts = []
+    """The match of each run, or with many of each arm, on the test split, which is measured once, at the end."""
+    found: dict[str, list[tuple[Known, int]]] = {}
+    many = len(findings.folder.runs) > MANY_RUNS
     for run in findings.folder.runs:
         rows = review_rows(findings.folder, run, step=None, split="test")
         if rows is not None:
-            n = len(rows[1].steps)
-            texts.append(f"{markdown(run.run)} {cell(match_of(rows[1]), scale=100, places=1)}, n {n}")
+            own = found.setdefault(run.arm if many else run.run, [])
+            own.append((match_of(rows[1]), len(rows[1].steps)))
+    texts = [
+        f"{markdown(name)} {cell(over_seeds([one for one, _ in own]) if many else own[0][0], scale=100, places=1)}, "
+        + (f"{len(own)} seeds" if many else f"n {own[0][1]}")
+        for name, own in found.items()
+    ]
     return " · ".join(texts) or "not measured"
 
 
@@ -193,28 +220,22 @@ def _expected(findings: Findings, prediction: Prediction) -> str:
     return f"**{markdown(prediction.id)}** {markdown(prediction.says)} {word_of(verdict)}{got}"
 
 
-def _row(found: Explanation) -> tuple[str, ...]:
-    part = found.all if found.loss_on == "all" else found.answer
+def _rows(found: Sequence[Explanation]) -> list[tuple[str, ...]]:
+    """A row a run; with many runs a row an arm, its numbers over its seeds."""
+    if len(found) <= MANY_RUNS:
+        return [_row(one.run, numbers_of(one), [one]) for one in found]
+    return [_row(f"{arm}, {len(own)} seeds", numbers_over_seeds(own), own) for arm, own in by_arm(found).items()]
+
+
+def _row(name: str, numbers: Sequence[Known], own: Sequence[Explanation]) -> tuple[str, ...]:
+    phases = ("unknown" if isinstance(one.phase, Missing) else one.phase.word for one in own)
     return (
-        markdown(found.run),
-        cell(_loss(part)),
-        cell(_excess(part)),
-        cell(_loss(found.answer)),
-        cell(found.match, scale=100, places=1),
-        cell(found.confidence_right, places=2),
-        cell(found.confidence_wrong, places=2),
-        "unknown" if isinstance(found.phase, Missing) else found.phase.word,
+        markdown(name),
+        *(cell(value) for value in numbers[:3]),
+        cell(numbers[3], scale=100, places=1),
+        *(cell(value, places=2) for value in numbers[4:]),
+        ", ".join(f"{word} ({n})" if n < len(own) else word for word, n in Counter(phases).items()),
     )
-
-
-def _loss(part: Anatomy | Missing) -> Known:
-    return part if isinstance(part, Missing) else part.loss
-
-
-def _excess(part: Anatomy | Missing) -> Known:
-    if isinstance(part, Missing):
-        return part
-    return part.excess or Missing(part.reason)
 
 
 def cell(value: Known, *, scale: float = 1.0, places: int = 3) -> str:
