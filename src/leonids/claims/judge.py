@@ -112,4 +112,5 @@ def _gate(verdict: Verdict, premises: Sequence[Verdict]) -> Verdict:
         return verdict
     word: Word = "not_due" if waiting[0].word == "not_due" else "inconclusive"
     reason = f"its premise {waiting[0].prediction} is {waiting[0].word.replace('_', ' ')}"
-    return replace(verdict, word=word, reason=reason, decides=waiting[0].decides)
+    decides = f"what decides {waiting[0].prediction}" if word == "inconclusive" else ""
+    return replace(verdict, word=word, reason=reason, decides=decides)

@@ -96,10 +96,10 @@ def read_ratio(prediction: Prediction, groups: Sequence[Group], evidence: Eviden
     return found if isinstance(found, Missing) else (found,)
 
 
-def read_fall(prediction: Prediction, groups: Sequence[Group], evidence: Evidence) -> tuple[Reading, ...] | Missing:
-    """Read how much the curve falls over the whole window, in the metric's unit (a rise is negative)."""
+def read_change(prediction: Prediction, groups: Sequence[Group], evidence: Evidence) -> tuple[Reading, ...] | Missing:
+    """Read how much the curve changes over the whole window, in the metric's unit (a fall is negative)."""
     start, end = prediction.measure.period
-    return _falls(prediction, groups, evidence, parts=((start, end, 1.0),))
+    return _falls(prediction, groups, evidence, parts=((start, end, -1.0),))
 
 
 def read_bend(prediction: Prediction, groups: Sequence[Group], evidence: Evidence) -> tuple[Reading, ...] | Missing:
@@ -274,7 +274,7 @@ PREDICATES: tuple[Predicate, ...] = (
         "coincide", _sized(regions.around), read_curve, "two values or curves are closer than a margin, everywhere"
     ),
     Predicate("falls_after", _sized(regions.above), read_bend, "the curve falls faster after a point than before it"),
-    Predicate("plateaus", _sized(regions.around), read_fall, "the curve moves less than a margin over the window"),
+    Predicate("plateaus", _sized(regions.around), read_change, "the curve moves less than a margin over the window"),
     Predicate("order", lambda _: regions.above(0.0), read_order, "the arms are ordered, lowest first"),
     Predicate("within", lambda _: BAND, read_within, "the curve lies in a band that finished runs foretell"),
 )

@@ -1,5 +1,7 @@
 """A verdict's reason in words, and what would decide an inconclusive one."""
 
+import math
+
 from leonids.claims.case import Case
 from leonids.claims.estimate import Reading
 from leonids.records import Word
@@ -51,15 +53,18 @@ def _margin(case: Case, share: float) -> str:
         return ""
     found = (case.interval(reading, share) for reading in case.readings)
     largest = max(max(abs(b.low), abs(b.high)) for b in found if isinstance(b, Interval))
-    return f"a margin of {largest:.3g} would have passed"
+    # Rounded up: a margin that is printed must be one that would have passed.
+    if case.prediction.measure.kind.unit.startswith("share"):
+        return f"a margin of {math.ceil(1000 * largest) / 10:.1f} points would have passed"
+    return f"a margin of {math.ceil(1e4 * largest) / 1e4:.4f} would have passed"
 
 
 def _undecided(case: Case, reading: Reading, bounds: Interval, share: float) -> tuple[str, str]:
     place = case.region.place(bounds)
     if place in ("below", "above") and not case.region.refuted_by(place):
         return (
-            f"the interval lies {place} what is claimed, where a miss is silent",
-            "nothing: the claim is silent there",
+            f"the interval lies {place} what is claimed, a miss of which the prediction says nothing",
+            f"no number of {reading.unit}: on this side the prediction leaves a miss open",
         )
     alone = case.supports(1.0) or case.refutes(1.0)
     reason = (
