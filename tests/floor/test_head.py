@@ -113,3 +113,16 @@ def test_the_head_is_read_as_the_model_computes_with_it() -> None:
     found = read_head(find_base("nano"))
     vocabulary = read_tokenizer(find_base("nano")).get_vocab_size()
     assert found.weight.shape == (vocabulary, len(found.gain))
+
+
+def test_the_head_s_floor_of_prompts_is_that_of_their_names() -> None:
+    universe = Universe(load_universe("consistent"))
+    floor = TokenFloor(universe, tokenizer_of("nano"))
+    alone = head_report(universe, floor, "nano", examples=20)
+    report = head_report(universe, floor, "nano", examples=20, prompts=True)
+    assert {role: nats for role, nats in report.nats.items() if role != "prompt"} == alone.nats
+    examples = [universe.example("train", 0, index) for index in range(20)]
+    nats = report.nats["prompt"] * sum(floor.encode(one).prompt_tokens - 1 for one in examples)
+    names = sum(int(one.tags["items"]) for one in examples)
+    # No state of the frozen head says the first of sixty equally likely names below 0.598 nats more than they cost.
+    assert nats == pytest.approx(0.6 * names, rel=0.1)

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -121,6 +122,24 @@ def test_the_floors_of_a_texts_tokens_add_up_to_its_surprisal(name: str, index: 
 
 UNIVERSES = {name: Universe(load_universe(name)) for name in shipped_universes()}
 FLOORS = {name: TokenFloor(universe, NANO) for name, universe in UNIVERSES.items()}
+
+
+@pytest.mark.parametrize("tokenizer", [NANO, Characters()], ids=["nano", "characters"])
+@pytest.mark.parametrize("name", shipped_universes())
+@settings(max_examples=20)
+@given(index=st.integers(0, 2**40))
+def test_what_may_follow_in_a_prompt_is_a_distribution_in_which_what_follows_costs_its_floor(
+    name: str, tokenizer: Any, index: int
+) -> None:
+    universe = Universe(load_universe(name))
+    floor, example = TokenFloor(universe, tokenizer), universe.example("train", 1, index)
+    encoded, nexts = floor.encode(example), floor.prompt_nexts(example)
+    assert len(nexts) == encoded.prompt_tokens - 1
+    for at, shares in enumerate(nexts, 1):
+        if shares:
+            assert math.fsum(shares.values()) == pytest.approx(1.0, abs=1e-12)
+            assert -math.log(shares[encoded.ids[at]]) == pytest.approx(encoded.floor_nats[at], abs=1e-9)
+    assert sum(map(bool, nexts)) > 0.5 * len(nexts)
 
 
 @pytest.mark.parametrize("name", shipped_universes())

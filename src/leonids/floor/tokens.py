@@ -140,6 +140,23 @@ class OptionTable:
             before = mass
         return tuple(costs), max(0.0, math.log(before / weight))
 
+    def nexts(self, option: int, without: Sequence[int] = ()) -> list[dict[int, float]]:
+        """Return the distribution of each token of ``option`` given those before it, of what is not in ``without``.
+
+        Empty where another option ends there: then the token may belong to whatever follows, which no site knows.
+        """
+        tokens, found = self.options[option], []
+        for i in range(len(tokens)):
+            sharing = [other for other in self._sharing[tokens[:i]] if other not in without]
+            shares: dict[int, float] = defaultdict(float)
+            for other in sharing:
+                if len(self.options[other]) > i:
+                    shares[self.options[other][i]] += self.weights[other]
+            mass = math.fsum(self.weights[other] for other in sharing)
+            whole = all(len(self.options[other]) > i for other in sharing)
+            found.append({token: share / mass for token, share in shares.items()} if whole else {})
+        return found
+
     def goes_on_with(self, option: int, token: int) -> bool:
         """Return whether another option continues ``option``'s tokens with ``token``."""
         return (*self.options[option], token) in self._sharing
@@ -295,6 +312,23 @@ class TokenFloor:
             prompt_tokens=prompt_tokens,
             nexts={prompt_tokens + at: shares for at, shares in nexts.items()},
         )
+
+    def prompt_nexts(self, example: Example) -> list[dict[int, float]]:
+        """Return the true distribution of each of the prompt's tokens.
+
+        It is empty where a token may go on with the choice before it or begin another: none is worked out there.
+        """
+        found: list[dict[int, float]] = []
+        ends = 0.0
+        for emission in example.trace:
+            if emission.site is None:
+                nexts, after = [{token: 1.0} for token in self._ids(emission.text)[0]], 0.0
+            else:
+                table = self._tables.get(emission.site) or self._table(emission.site, example.split)
+                nexts, after = table.nexts(emission.option, emission.without), table.costs_of(emission)[1]
+            found += [{}, *nexts[1:]] if ends else nexts
+            ends = after
+        return found
 
     def _answer(
         self, example: Example

@@ -33,7 +33,8 @@ class Anatomy:
     """A loss in nats per token and its addends; ``roles`` are the addends of the last one, the excess.
 
     ``parts`` is empty, with a ``reason``, where no floor is known. ``left_out`` examples had a loss that is not
-    a number. Every interval has the example as its unit.
+    a number. ``head_of_prompt`` says whether the head's floor of prompt tokens is known: else their excess holds it.
+    Every interval has the example as its unit.
     """
 
     tokens: str
@@ -42,6 +43,7 @@ class Anatomy:
     roles: tuple[Part, ...]
     reason: str = ""
     left_out: int = 0
+    head_of_prompt: bool = False
 
     @property
     def excess(self) -> Value | None:
@@ -71,7 +73,9 @@ def anatomy(rows: Table, *, floors: Floors | None, tokens: str) -> Anatomy | Mis
     left_out = int((~whole).sum())
     if not has_floor:
         return Anatomy(tokens, loss, (), (), "the floor of these tokens was not recorded", left_out)
-    return Anatomy(tokens, loss, *_parts(kept, floors=floors, roles=roles), left_out=left_out)
+    of_prompt = floors is not None and "prompt" in floors["head"]["nats"]
+    parts = _parts(kept, floors=floors, roles=roles)
+    return Anatomy(tokens, loss, *parts, left_out=left_out, head_of_prompt=of_prompt)
 
 
 def _whole(rows: Table, roles: Sequence[str]) -> NDArray[np.bool_]:
@@ -93,7 +97,7 @@ def _parts(rows: Table, *, floors: Floors | None, roles: Sequence[str]) -> tuple
         [rows.totals["floor", role] for role in answer], axis=0
     )
     if not head_reason(floors):
-        addends["head" if "prompt" in roles else "head floor"] = np.sum([head[role] for role in answer], axis=0)
+        addends["head" if "prompt" in roles else "head floor"] = np.sum([head[role] for role in roles], axis=0)
     addends["excess"] = np.sum([excess[role] for role in roles], axis=0)
     shares = {name: ratio(total, counts) for name, total in addends.items()}
     parts = [Part(name, value) for name, value in shares.items() if isinstance(value, Value)]
@@ -121,11 +125,11 @@ def in_short(trained: Anatomy | Missing) -> list[str]:
     largest = max(trained.roles, key=lambda role: role.value.estimate)
     left = sum(role.value.estimate for role in trained.roles if role.value.estimate > 0)
     if fixed < 100 and left > 0 and trained.parts[-1].value.estimate > 0:
-        # A prompt token's head floor is not computed: what a frozen head cannot say of it is in its excess.
-        prompt = largest.name == "prompt"
-        of = "the excess" if prompt else "what is left to learn"
+        # A ledger may lack the head's floor of prompt tokens: what a frozen head cannot say of them is in their excess.
+        among = largest.name == "prompt" and not trained.head_of_prompt
+        of = "the excess" if among else "what is left to learn"
         text += f"; {100 * largest.value.estimate / left:.0f} % of {of} is on {largest.name} tokens"
-        text += ", a frozen head's floor among it" if prompt else ""
+        text += ", a frozen head's floor among it" if among else ""
     return [text]
 
 

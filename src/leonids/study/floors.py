@@ -19,6 +19,8 @@ from leonids.spec import RunSpec
 from leonids.universe.universe import Universe
 
 HEAD_EXAMPLES = 200
+PROMPT_EXAMPLES = 20
+"""For the head's floor of prompts: each of their names has a true distribution, and a convex problem, of its own."""
 SURVEY_EXAMPLES = 2000
 LADDER_EXAMPLES = 4000
 
@@ -27,6 +29,8 @@ LADDER_EXAMPLES = 4000
 @dataclass(frozen=True, slots=True)
 class HeadReport:
     """The head's floor of a universe's answers: nats per token by role (certified to ``within_nats``).
+
+    ``prompt`` is among the roles only where it was asked for, from the first ``PROMPT_EXAMPLES`` of the ``examples``.
 
     ``worst`` lists the tokens that cannot be said best, with their certified least loss in nats. ``nats`` is
     absent, with a ``reason``, for a base whose head has a form that is not known. They are absent without one where
@@ -76,25 +80,40 @@ def _answer_targets(encoded: Encoded) -> list[tuple[int, tuple[tuple[int, float]
     return targets
 
 
-def head_report(universe: Universe, floor: TokenFloor, base: str, *, examples: int = HEAD_EXAMPLES) -> HeadReport:
-    """Return the head's floor of a base on a universe's answers: its excess over the data floor, by role."""
+def _prompt_targets(floor: TokenFloor, example: Example) -> list[tuple[int, tuple[tuple[int, float], ...]]]:
+    """Return (role, true distribution) of every prompt token; one whose distribution is not known counts as sayable."""
+    nexts = floor.prompt_nexts(example)
+    return [(ROLES.index("prompt"), tuple(sorted(shares.items()))) for shares in nexts]
+
+
+def head_report(
+    universe: Universe, floor: TokenFloor, base: str, *, examples: int = HEAD_EXAMPLES, prompts: bool = False
+) -> HeadReport:
+    """Return the head's floor of a base on a universe's answers, and on its prompts if asked, by role.
+
+    It is what lies above the data floor: of prompts at least that much.
+    """
     folder = find_base(base)
     try:
         head = read_head(folder)
     except BaseError as error:
         return HeadReport({}, 0.0, (), 0, reason=error.problem)
-    rows = [t for i in range(examples) for t in _answer_targets(floor.encode(universe.example("train", 0, i)))]
-    unique = list(dict.fromkeys(target for _, target in rows))
+    drawn = [universe.example("train", 0, index) for index in range(examples)]
+    rows = [target for example in drawn for target in _answer_targets(floor.encode(example))]
+    answers = {target for _, target in rows}
+    if prompts:
+        rows += [target for example in drawn[:PROMPT_EXAMPLES] for target in _prompt_targets(floor, example)]
+    unique = list(dict.fromkeys(target for _, target in rows if target))
     found = head_floor(head, [dict(target) for target in unique])
     entropy = np.array([-math.fsum(share * math.log(share) for _, share in target) for target in unique])
-    above = dict(zip(unique, np.maximum(found.low - entropy, 0.0), strict=True))
+    above = dict(zip(unique, np.maximum(found.low - entropy, 0.0), strict=True)) | {(): 0.0}
     total: dict[str, float] = defaultdict(float)
     count: dict[str, int] = defaultdict(int)
     for role, target in rows:
         total[ROLES[role]] += float(above[target])
         count[ROLES[role]] += 1
     tokenizer = read_tokenizer(folder)
-    certain = sorted(((float(above[t]), t[0][0]) for t in unique if len(t) == 1), reverse=True)[:5]
+    certain = sorted(((float(above[t]), t[0][0]) for t in answers if len(t) == 1), reverse=True)[:5]
     return HeadReport(
         nats={role: total[role] / count[role] for role in total},
         within_nats=float(np.max(found.high - found.low)),
@@ -119,6 +138,7 @@ def floors_by_arm(runs: Sequence[RunSpec]) -> dict[str, ArmFloors]:
     Arms of one universe and base share the computation.
     """
     computed: dict[tuple[str, str], ArmFloors] = {}
+    with_prompt = [(run.universe, run.base) for run in runs if run.loss_on == "all"]
     found: dict[str, ArmFloors] = {}
     for run in runs:
         if run.arm in found or run.universe is None:
@@ -132,7 +152,7 @@ def floors_by_arm(runs: Sequence[RunSpec]) -> dict[str, ArmFloors]:
                 survey(universe, floor, examples[:SURVEY_EXAMPLES], tokens=tokens, tokenizer=run.base)
                 for tokens in ("all", "answer")
             )
-            head = head_report(universe, floor, run.base)
+            head = head_report(universe, floor, run.base, prompts=(run.universe, run.base) in with_prompt)
             rungs, guess = ladder(universe, examples), guess_of(examples)
             computed[key] = ArmFloors(run.arm, everything, answer, head, rungs, guess)
         found[run.arm] = replace(computed[key], arm=run.arm)

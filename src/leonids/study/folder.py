@@ -196,7 +196,7 @@ class StudyFolder:
         return {arm: floor["head"]["nats"] for arm, floor in self.floors.items() if not floor["head"].get("reason")}
 
     def head_nats(self, arm: str, role: str) -> float:
-        """Return the head's floor of a role's tokens in nats per token; 0 for prompt tokens, where it is not known."""
+        """Return the head's floor of a role's tokens in nats per token; 0 where it is not known."""
         return float(self.head.get(arm, {}).get(role, 0.0))
 
     # --- what the judge asks (claims.evidence.Evidence) ---

@@ -26,7 +26,7 @@ def setting_of(study: StudySpec, runs: Sequence[RunSpec], *, floors: Mapping[str
         )
     least = {}
     for arm, found in floors.items():
-        head = found.head.nats.values()
+        head = [nats for role, nats in found.head.nats.items() if role != "prompt"]
         least[arm, "all"] = found.all.nats_per_token
         least[arm, "answer"] = found.answer.nats_per_token + (min(head) if head else 0.0)
     easy = {

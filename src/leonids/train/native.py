@@ -215,6 +215,8 @@ class Training:
                 spec, tensors = on_top(self.start, spec, tensors)
             fill = partial(write_adapter, tensors=tensors, spec=spec, base=run.base)
             write_whole(self._folder(run) / "adapter", fill)
+            # A death between the last checkpoint and its pruning would leave one too many.
+            prune(self._folder(run))
             writer.finish()
 
     def _step(self) -> None:

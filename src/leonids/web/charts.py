@@ -10,7 +10,7 @@ from leonids.claims.metrics import metric_named
 from leonids.claims.predicates import predicate_of
 from leonids.claims.prediction import Prediction
 from leonids.errors import UsageError
-from leonids.records import ANSWER_ROLES, ROLES
+from leonids.records import ROLES
 from leonids.report.anatomy import Anatomy, mean_shares
 from leonids.report.claimed import COLOURS, word_of
 from leonids.report.curves import (
@@ -112,7 +112,7 @@ def _trained(shelf: Shelf, findings: Findings, run: RunSpec, asked: Asked, *, wa
     row = metric_named(asked.metric)
     whole = row is not None and row.whole_answer
     tokens = run.loss_on if asked.tokens == "trained" else asked.tokens
-    head: dict[str, float] = {role: findings.folder.head_nats(run.arm, role) for role in ANSWER_ROLES}
+    head: dict[str, float] = {role: findings.folder.head_nats(run.arm, role) for role in ROLES}
     return shelf.series.trained(
         run.run, metric=asked.metric, tokens="example" if whole else tokens, axis=asked.axis, head=head, wait=wait
     )
