@@ -1,5 +1,6 @@
 """A planted study behind a real server on a real socket, and a client that can lie about anything."""
 
+import faulthandler
 import http.client
 import importlib.util
 import json
@@ -95,6 +96,9 @@ def serving(out: Path, *, port: int | None = 0) -> Iterator[Client]:
         finally:
             server.should_exit = True
             thread.join(30)
+            if thread.is_alive():
+                # Where it hangs is lost with the process.
+                faulthandler.dump_traceback(2, all_threads=True)
             assert not thread.is_alive()
 
 
