@@ -238,7 +238,7 @@ def test_each_of_many_arms_looks_different() -> None:
 
 def test_phases_of_many_runs_have_a_row_an_arm(findings: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
     few = phases(findings)
-    monkeypatch.setattr(module, "MOST_ROWS", 4)
+    monkeypatch.setattr("leonids.report.seeds.MANY_RUNS", 4)
     many = phases(findings)
     assert "runs against" in few.alt
     assert "arms against" in many.alt

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from leonids.report import facts, sections
 from leonids.report.findings import gather
 from leonids.report.numbers import Missing, Value
-from leonids.report.seeds import over_seeds
+from leonids.report.seeds import MANY_RUNS, over_seeds, rows_of
 from leonids.study.folder import StudyFolder
 
 
@@ -28,6 +29,15 @@ def test_the_interval_over_seeds_holds_their_mean_and_counts_those_that_are_know
         assert found.high is not None
         assert found.low <= found.estimate <= found.high
     assert over_seeds([Missing("not measured")]) == Missing("not measured")
+    assert over_seeds(known[:1]) == known[0]
+
+
+@given(seeds=st.lists(st.integers(1, 5), min_size=1, max_size=30))
+def test_rows_are_arms_only_where_runs_are_many_and_an_arm_has_several(seeds: list[int]) -> None:
+    runs = [SimpleNamespace(run=f"{arm}.{seed}", arm=str(arm)) for arm, n in enumerate(seeds) for seed in range(n)]
+    rows = rows_of(runs)
+    assert [one for own in rows.values() for one in own] == runs
+    assert len(rows) == (len(seeds) if len(runs) > MANY_RUNS else len(runs))
 
 
 def test_a_report_of_many_runs_has_a_row_an_arm(whole: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,8 +45,7 @@ def test_a_report_of_many_runs_has_a_row_an_arm(whole: StudyFolder, monkeypatch:
     arms = {run.arm for run in whole.runs}
     few = sections.checkpoint(findings, findings.checkpoints[-1])
     assert few.count("\n| ") - 2 == len(whole.runs)
-    for module in (sections, facts):
-        monkeypatch.setattr(module, "MANY_RUNS", len(whole.runs) - 1)
+    monkeypatch.setattr("leonids.report.seeds.MANY_RUNS", len(whole.runs) - 1)
     many = sections.checkpoint(findings, findings.checkpoints[-1])
     assert many.count("\n| ") - 2 == len(arms)
     assert all(f"| {arm}, 2 seeds |" in many for arm in arms)

@@ -16,6 +16,7 @@ from leonids.report.numbers import Value, ends
 from leonids.report.phases import Phase, Standing
 from leonids.report.reliability import Reliability
 from leonids.report.sections import STATUS_ICONS
+from leonids.report.seeds import of_arms, rows_of
 
 SEED_LOOKS = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#000000", "v"))
 """Colour and marker of each seed; the round begins anew after the last."""
@@ -77,17 +78,17 @@ def _reliability_panel(axis: Axes, by_seed: Mapping[int, Reliability]) -> None:
 def phases(findings: Findings) -> Drawing:
     """Draw the phase of every run at every review, by confidence and by the ladder, with the interval it rests on."""
     runs = findings.folder.runs
-    by_arm = len(runs) > MOST_ROWS
-    names = list(dict.fromkeys(run.arm if by_arm else run.run for run in runs))
+    by_arm, named = of_arms(runs), rows_of(runs)
+    names = list(named)
     kinds = [("by confidence on right tokens", _by_confidence), ("by the ladder of plateaus", _by_ladder)]
     tables = []
     for title, cell in kinds:
         rows = [
             [
-                _pooled([cell(one) for one in at.explanations if name == (one.arm if by_arm else one.run)])
+                _pooled([cell(one) for one in at.explanations if one.run in {run.run for run in own}])
                 for at in findings.checkpoints
             ]
-            for name in names
+            for own in named.values()
         ]
         if any(row_cell is not None for row in rows for row_cell in row):
             tables.append((title, rows))
@@ -114,9 +115,6 @@ def phases(findings: Findings) -> Drawing:
 
 Cell = tuple[str, str]
 """A phase's words, and the number it rests on with its interval."""
-
-MOST_ROWS = 20
-"""Above this many runs a table has a row an arm."""
 
 
 def _by_confidence(found: Explanation) -> tuple[str, Value] | None:

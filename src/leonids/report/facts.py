@@ -1,7 +1,7 @@
 """The sections of the observation document that a reader checks: arms, floors, audit, integrity, as Markdown."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from leonids.gym.items import UNKNOWN, passed_over_line
@@ -13,7 +13,7 @@ from leonids.report.escape import markdown
 from leonids.report.findings import Findings
 from leonids.report.numbers import Value, ends, share
 from leonids.report.sections import cell, table
-from leonids.report.seeds import MANY_RUNS, OVER_SEEDS, by_arm, moved_over_seeds
+from leonids.report.seeds import OVER_SEEDS, moved_of, of_arms, rows_of
 from leonids.report.transfer import Moved, always, points
 from leonids.spec import FOREIGN, RunSpec
 from leonids.study.folder import StudyFolder
@@ -117,32 +117,24 @@ def _code(token: str) -> str:
 def audit(findings: Findings) -> str:
     """Return how often real generation disagreed with the teacher-forced pass that match is measured by."""
     text = ["## What was audited", ""]
-    many = len(findings.folder.runs) > MANY_RUNS
-    rows = [
-        row
-        for name in dict.fromkeys(run.arm if many else run.run for run in findings.folder.runs)
-        if (row := _audit_row(findings.folder, name)) is not None
-    ]
+    runs = findings.folder.runs
+    rows = [row for name, own in rows_of(runs).items() if (row := _audit_row(findings.folder, name, own)) is not None]
     if not rows:
         return "\n".join([*text, "Nothing yet: the first review has not come."])
     text += [
         "Match is measured by one teacher-forced pass. On a fixed part of each review the answers are generated as "
         "well, greedily; where the two disagree more often than 1 % for certain, that review's match is withdrawn.",
         "",
-        table(("Arm" if many else "Run", "Reviews", "Disagreements", "95 % interval", "Match withdrawn at"), rows),
+        table(
+            ("Arm" if of_arms(runs) else "Run", "Reviews", "Disagreements", "95 % interval", "Match withdrawn at"), rows
+        ),
     ]
     return "\n".join(text)
 
 
-def _audit_row(folder: StudyFolder, name: str) -> tuple[str, ...] | None:
-    """The audits of a run, or of an arm's runs, pooled over their reviews."""
-    lines = [
-        line
-        for run in folder.runs
-        if name in (run.run, run.arm)
-        for line in folder.streams(run.run).audits
-        if "n" in line.get("audit", {})
-    ]
+def _audit_row(folder: StudyFolder, name: str, runs: Sequence[RunSpec]) -> tuple[str, ...] | None:
+    """The audits of ``runs``, pooled over them and their reviews."""
+    lines = [line for run in runs for line in folder.streams(run.run).audits if "n" in line.get("audit", {})]
     if not lines:
         return None
     n, off = (sum(int(line["audit"][key]) for line in lines) for key in ("n", "disagreements"))
@@ -159,12 +151,8 @@ def _audit_row(folder: StudyFolder, name: str) -> tuple[str, ...] | None:
 
 def transfer(findings: Findings) -> str:
     """Return what became of match on the transfer splits of each run or arm, beside what learnt the format alone."""
-    many = len(findings.explanations) > MANY_RUNS
-    shown = (
-        [(arm, moved_over_seeds(own)) for arm, own in by_arm(findings.explanations).items()]
-        if many
-        else [(found.run, found.transfer) for found in findings.explanations]
-    )
+    arms = {run.run: run.arm for run in findings.folder.runs}
+    several = of_arms(findings.explanations)
     rows = [
         (
             markdown(name),
@@ -174,14 +162,14 @@ def transfer(findings: Findings) -> str:
             points(one.change),
             *_beside(one),
         )
-        for name, moved in shown
-        for one in moved
+        for name, own in rows_of(findings.explanations).items()
+        for one in moved_of(own, arms=arms)
     ]
     text = ["## Transfer", ""]
     if not rows:
         return "\n".join([*text, "Nothing yet: it is measured before training and at the last review."])
     header = (
-        "Arm" if many else "Run",
+        "Arm" if several else "Run",
         "Split",
         "Match before, %",
         "After, %",
@@ -193,7 +181,7 @@ def transfer(findings: Findings) -> str:
         "Match where nothing was trained, on the same items before and after; 95 % intervals in brackets, paired by "
         "item. A control trains on the same prompts with the answers of others: it learns the format alone, begins as "
         "the same base and sees the same items, so what is beyond it is what no format explains."
-        + (f" {OVER_SEEDS}" if many else ""),
+        + (f" {OVER_SEEDS}" if several else ""),
         "",
         table(header, rows),
     ]

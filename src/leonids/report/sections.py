@@ -11,13 +11,11 @@ from leonids.report.explain import Explanation, alarms, lines, match_of, review_
 from leonids.report.findings import Checkpoint, Findings
 from leonids.report.numbers import Known, Missing, Value, ends, nats, percent
 from leonids.report.seeds import (
-    MANY_RUNS,
     OVER_SEEDS,
-    by_arm,
-    first_seeds,
     numbers_of,
-    numbers_over_seeds,
+    of_arms,
     over_seeds,
+    rows_of,
 )
 
 STATUS_ICONS = {"supported": "✔", "refuted": "✘", "open": "◐", "void": "∅"}
@@ -86,10 +84,9 @@ def _trained_loss(found: Explanation) -> Known:
 
 def explained(findings: Findings) -> str:
     """Return the explain lines of every run, or with many runs those of each arm's first seed."""
-    many = len(findings.explanations) > MANY_RUNS
-    shown = first_seeds(findings.explanations) if many else findings.explanations
-    text = "\n\n".join("\n".join(lines(found)) for found in shown)
-    which = "\nThe first seed of each arm; `leonids explain` has every run.\n" if many else ""
+    text = "\n\n".join("\n".join(lines(own[0])) for own in rows_of(findings.explanations).values())
+    several = of_arms(findings.explanations)
+    which = "\nThe first seed of each arm; `leonids explain` has every run.\n" if several else ""
     return f"""## What the loss is made of
 
 Loss = data floor + head floor + excess, on the held-out examples of each run's last review, paired token by token.
@@ -158,13 +155,13 @@ def checkpoint(findings: Findings, at: Checkpoint) -> str:
     base = "" if at.progress else "the base, before training; "
     text = [f"### Checkpoint: {at.label} ({base}{where})", ""]
     measured_rows = [found for found in at.explanations if found.step is not None]
-    many = len(measured_rows) > MANY_RUNS
+    arms = of_arms(measured_rows)
     if measured_rows:
         n = sorted({found.n for found in measured_rows})
         text += [
             table(
                 (
-                    "Arm" if many else "Run",
+                    "Arm" if arms else "Run",
                     "Loss",
                     "Its excess",
                     "Answer loss",
@@ -173,12 +170,12 @@ def checkpoint(findings: Findings, at: Checkpoint) -> str:
                     "Confidence, wrong",
                     "Phase",
                 ),
-                _rows(measured_rows),
+                [_row(name, own) for name, own in rows_of(measured_rows).items()],
             ),
             "",
-            *([OVER_SEEDS, ""] if many else []),
+            *([OVER_SEEDS, ""] if arms else []),
             f"Validation examples a run: {' or '.join(str(count) for count in n)}. Loss and excess in nats/token over "
-            f"the tokens in the run's loss{'' if many else '; 95 % intervals in brackets, exact ones for match'}.",
+            f"the tokens in the run's loss{'' if arms else '; 95 % intervals in brackets, exact ones for match'}.",
             "",
         ]
     waiting = [found for found in at.explanations if found.step is None and isinstance(found.match, Missing)]
@@ -195,18 +192,13 @@ def checkpoint(findings: Findings, at: Checkpoint) -> str:
 
 def _tested(findings: Findings) -> str:
     """The match of each run, or with many of each arm, on the test split, which is measured once, at the end."""
-    found: dict[str, list[tuple[Known, int]]] = {}
-    many = len(findings.folder.runs) > MANY_RUNS
-    for run in findings.folder.runs:
-        rows = review_rows(findings.folder, run, step=None, split="test")
-        if rows is not None:
-            own = found.setdefault(run.arm if many else run.run, [])
-            own.append((match_of(rows[1]), len(rows[1].steps)))
-    texts = [
-        f"{markdown(name)} {cell(over_seeds([one for one, _ in own]) if many else own[0][0], scale=100, places=1)}, "
-        + (f"{len(own)} seeds" if many else f"n {own[0][1]}")
-        for name, own in found.items()
-    ]
+    texts = []
+    for name, own in rows_of(findings.folder.runs).items():
+        found = [rows[1] for run in own if (rows := review_rows(findings.folder, run, step=None, split="test"))]
+        if found:
+            match = cell(over_seeds([match_of(rows) for rows in found]), scale=100, places=1)
+            examples = sorted({len(rows.steps) for rows in found})
+            texts.append(f"{markdown(name)} {match}, n {' or '.join(map(str, examples))}")
     return " · ".join(texts) or "not measured"
 
 
@@ -220,20 +212,14 @@ def _expected(findings: Findings, prediction: Prediction) -> str:
     return f"**{markdown(prediction.id)}** {markdown(prediction.says)} {word_of(verdict)}{got}"
 
 
-def _rows(found: Sequence[Explanation]) -> list[tuple[str, ...]]:
-    """A row a run; with many runs a row an arm, its numbers over its seeds."""
-    if len(found) <= MANY_RUNS:
-        return [_row(one.run, numbers_of(one), [one]) for one in found]
-    return [_row(f"{arm}, {len(own)} seeds", numbers_over_seeds(own), own) for arm, own in by_arm(found).items()]
-
-
-def _row(name: str, numbers: Sequence[Known], own: Sequence[Explanation]) -> tuple[str, ...]:
+def _row(name: str, own: Sequence[Explanation]) -> tuple[str, ...]:
+    *losses, match, right, wrong = numbers_of(own)
     phases = ("unknown" if isinstance(one.phase, Missing) else one.phase.word for one in own)
     return (
         markdown(name),
-        *(cell(value) for value in numbers[:3]),
-        cell(numbers[3], scale=100, places=1),
-        *(cell(value, places=2) for value in numbers[4:]),
+        *(cell(value) for value in losses),
+        cell(match, scale=100, places=1),
+        *(cell(value, places=2) for value in (right, wrong)),
         ", ".join(f"{word} ({n})" if n < len(own) else word for word, n in Counter(phases).items()),
     )
 
