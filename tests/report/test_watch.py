@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_it_ends_when_the_last_verdicts_are_written(
         now, at = StudyFolder.open(folder.out), 0.3 if len(looks) == 1 else None
         write_verdicts(Ledger.open(folder.out), judge_folder(now, at=at), at=at)
 
-    monkeypatch.setattr(watching.time, "sleep", sleep)
+    monkeypatch.setattr(watching, "time", SimpleNamespace(sleep=sleep))
     watch(folder.out)
     said = capsys.readouterr()
     assert len(looks) == 2

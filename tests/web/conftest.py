@@ -1,6 +1,5 @@
 """A planted study behind a real server on a real socket, and a client that can lie about anything."""
 
-import faulthandler
 import http.client
 import importlib.util
 import json
@@ -89,16 +88,14 @@ def serving(out: Path, *, port: int | None = 0) -> Iterator[Client]:
     """Serve a folder in a thread; port 0 is any free one."""
     with listen("127.0.0.1", port) as bound:
         server, link = make_server(out, bound=bound)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         try:
             yield Client(bound.getsockname()[1], link)
         finally:
             server.should_exit = True
             thread.join(30)
-            if thread.is_alive():
-                # Seen after the whole suite alone, never after these tests: where it waits is on stderr.
-                faulthandler.dump_traceback(2, all_threads=True)
+            assert not thread.is_alive()
 
 
 @pytest.fixture(scope="session", autouse=True)
