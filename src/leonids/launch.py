@@ -26,6 +26,7 @@ from leonids.errors import MissingDependency, OutputError, RunFailed
 from leonids.gym.source import check_installed as gym_installed
 from leonids.ledger.chain import chain_folder
 from leonids.ledger.disk import make_folder, write_whole
+from leonids.ledger.hashing import cores
 from leonids.ledger.lines import MAIN
 from leonids.ledger.runs import run_state
 from leonids.ledger.writers import owner, run_ledger
@@ -80,11 +81,6 @@ class Worker:
     process: "subprocess.Popen[bytes]"
     log: Path
     runs: tuple[str, ...]
-
-
-def cores() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_installed(runs: Sequence[RunSpec] = (), *, splits: Iterable[str] = ()) -> None:

@@ -22,14 +22,19 @@ Wanted: TypeAlias = tuple[Path, int]
 """A stream, and how many of its first lines are hashed."""
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def rolled_each(wanted: Sequence[Wanted]) -> list[str | None]:
     """Return what ``rolled`` returns for each stream, computed on as many cores as there are streams for."""
     sizes = [path.stat().st_size if path.is_file() else 0 for path, _ in wanted]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if sum(sizes) < WORTH_BYTES or min(cores, len(wanted)) < 2:
+    processes = cores()
+    if sum(sizes) < WORTH_BYTES or min(processes, len(wanted)) < 2:
         return [rolled(path, records) for path, records in wanted]
     largest_first = sorted(range(len(wanted)), key=lambda i: -sizes[i])
-    own, *shares = [share for start in range(cores) if (share := largest_first[start::cores])]
+    own, *shares = [share for start in range(processes) if (share := largest_first[start::processes])]
     with ExitStack() as started:
         helpers = [started.enter_context(_helper([wanted[i] for i in share])) for share in shares]
         found = {i: rolled(*wanted[i]) for i in own}

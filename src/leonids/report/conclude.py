@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from leonids.launch import cores
+from leonids.ledger.hashing import cores
 from leonids.ledger.lines import LEDGER
 from leonids.report.document import write_report
 from leonids.report.escape import for_terminal

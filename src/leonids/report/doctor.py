@@ -7,7 +7,7 @@ from importlib import metadata, util
 from leonids import __version__
 from leonids.errors import BaseError
 from leonids.floor.base_files import BASES, cache_folder, find_base
-from leonids.launch import cores
+from leonids.ledger.hashing import cores
 
 PACKAGES: tuple[tuple[str, str, str, str], ...] = (
     ("torch", "torch", "train", "training"),
