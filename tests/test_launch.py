@@ -141,20 +141,15 @@ def test_a_second_interrupt_ends_the_workers_at_once(
     worker("signal.signal(signal.SIGINT, asked)\nnote(process=os.getpid())\nwhile True: time.sleep(1)")
 
     def again() -> None:
-        while not all(len(diary) == 2 for diary in diaries(out)):
+        # Both workers were told once, so the launcher is waiting for them now.
+        while [len(diary) for diary in diaries(out)] != [2, 2]:
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
-    impatient = threading.Thread(target=again)
-    first = interrupt_when(started(out, 2), by=signal.SIGINT)
-
-    def tick() -> None:
-        if started(out, 2)() and not impatient.is_alive():
-            impatient.start()
-        first()
-
+    impatient = threading.Thread(target=again, daemon=True)
+    impatient.start()
     with pytest.raises(KeyboardInterrupt):
-        launch(runs, out=out, resume=False, tick=tick)
+        launch(runs, out=out, resume=False, tick=interrupt_when(started(out, 2), by=signal.SIGINT))
     impatient.join()
     for first_line, *_ in diaries(out):
         with pytest.raises(ProcessLookupError):
