@@ -38,7 +38,7 @@ ROOM_LIBRARIES: dict[str, set[str]] = {
     "spec": {"pydantic", "ruamel"},
     "gym": {"reasoning_gym"},
     "launch": {"psutil", "ray"},
-    "study": {"numpy", "pydantic"},
+    "study": {"msgspec", "numpy", "pydantic"},
     "report": {"numpy", "matplotlib", "jinja2", "markdown_it", "rich"},
     "web": {"starlette", "uvicorn", "jinja2", "markdown_it", "numpy"},
     "readers": {"numpy"},

@@ -1,5 +1,6 @@
 """Reading a part of a stream gives what reading all of it would."""
 
+import json
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leonids.errors import IntegrityError
 from leonids.ledger.streams import begin
 from leonids.records import ROLES
 from leonids.study.streams import REVIEWS, STEPS, RunStreams
@@ -103,3 +105,15 @@ def test_a_run_that_has_not_begun_has_no_rows(tmp_path):
     assert streams.done_steps == 0
     assert steps_of(tmp_path / "nothing" / REVIEWS, split="test") == ()
     assert not streams.window("train", ("loss",), first_step=0, last_step=9).steps.size
+
+
+@pytest.mark.parametrize(
+    "what", ["[]", '{"kind":"step",', '{"kind":"step","step":2,"metrics":{"loss":{"end":["low",2]}}}']
+)
+def test_a_line_that_no_run_writes_is_refused_with_its_file(tmp_path, what):
+    record = {"kind": "step", "split": "train", "step": 1, "metrics": {"loss": {"end": [0.5, 2]}}}
+    streams = written(tmp_path, [record], [])
+    with (tmp_path / STEPS).open("a") as handle:
+        handle.write(what + "\n" + json.dumps({**record, "step": 3}, separators=(",", ":")) + "\n")
+    with pytest.raises(IntegrityError, match=f"{STEPS}: a line is not a record"):
+        streams.window("train", ("loss",), first_step=0, last_step=99)

@@ -134,15 +134,15 @@ def locate(path: Path, *, records: int, sha256: str | None) -> Cut:
     """
     lines = _complete(path)
     if len(lines) < records:
-        raise _unlike(path, len(lines) + 1, f"the checkpoint counts {records} lines, the file has {len(lines)}")
+        raise unlike(f"{path}:{len(lines) + 1}", f"the checkpoint counts {records} lines, the file has {len(lines)}")
     rolling = FIRST
     for number, line in enumerate(lines[:records], 1):
         try:
             _, rolling = open_line(line, rolling)
         except Broken as error:
-            raise _unlike(path, number, str(error)) from None
+            raise unlike(f"{path}:{number}", str(error)) from None
     if sha256 is not None and rolling != sha256:
-        raise _unlike(path, records, "it is not the line that the checkpoint was made at")
+        raise unlike(f"{path}:{records}", "it is not the line that the checkpoint was made at")
     return Cut(path, records, rolling, sum(len(line) + 1 for line in lines[:records]), len(lines))
 
 
@@ -181,7 +181,7 @@ def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         return cast("dict[str, Any]", json.loads(line))
     except ValueError as error:
-        raise _unlike(path, number, f"it is not JSON ({error})") from None
+        raise unlike(f"{path}:{number}", f"it is not JSON ({error})") from None
 
 
 def _complete(path: Path) -> list[bytes]:
@@ -191,9 +191,10 @@ def _complete(path: Path) -> list[bytes]:
         raise unreadable(path, error) from None
 
 
-def _unlike(path: Path, line: int, what: str) -> IntegrityError:
+def unlike(where: str, what: str) -> IntegrityError:
+    """Return the error of a stream that is not what was written; ``where`` is its file, with the line where known."""
     return IntegrityError(
-        f"{path}:{line}: {what}",
+        f"{where}: {what}",
         rule="a run's streams are only appended to",
         way_out="restore the run's folder from a copy, or start the run anew under another --out",
     )

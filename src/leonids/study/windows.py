@@ -1,8 +1,8 @@
 """Parts of long streams: the lines of a window, and one metric out of them, without reading the rest.
 
 A stream of 40,000 steps is some 40 MB, and a prediction asks for one metric in one window of it. Streams are
-written in order of their steps, so a window is found by bisection; and their lines are canonical JSON, so a metric
-is found by its text. What these functions return is what parsing every line would give.
+written in order of their steps, so a window is found by bisection, and of its lines only that metric is made into
+objects.
 """
 
 import mmap
@@ -10,23 +10,33 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
-from typing import TypeAlias, final
+from typing import Any, Literal, TypeAlias, final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from leonids.ledger.disk import unreadable
+from leonids.ledger.streams import unlike
 from leonids.records import CELL_NAMES
 
 Steps: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
 
 STEP = re.compile(rb'"step":(\d+)[,}]')
-INDEX = re.compile(rb'"index":(\d+)[,}]')
-SPACED = bytes.maketrans(b'[],}\n"', b"      ")
-LINE = b"-1 0 0 "
-"""Stands before a line's numbers where all lines are read at once; roles are their places in ``CELL_NAMES``."""
+ABSENT = (0.0, 0.0)
+Cells = msgspec.defstruct(
+    "Cells",
+    [(role, tuple[float | Literal["NaN", "Infinity", "-Infinity"], float], ABSENT) for role in CELL_NAMES],
+    frozen=True,
+    gc=False,
+)
+"""A metric of a line: total and count by role. A total that is not finite is a text, which ``float`` reads."""
+NO_CELLS = Cells()
 
 
 @final
@@ -106,67 +116,61 @@ def steps_of(path: Path, *, split: str) -> tuple[int, ...]:
         at, end = 0, _end(data)
         while (line := _step_from(data, at, end)) is not None:
             at = _offset(data, line[1] + 1, end)
-            if _observations(data[line[0] : at], split):
+            if _lines(data[line[0] : at], kind="observation", split=split, path=path):
                 found.append(line[1])
     return tuple(found)
 
 
-def _observations(chunk: bytes, split: str) -> list[bytes]:
-    here = b'"split":"%s","step":' % split.encode()
-    return [line for line in chunk.split(b"\n") if b'"kind":"observation"' in line and here in line]
+@lru_cache
+def _decoder(metric: str) -> "msgspec.json.Decoder[Any]":
+    """Return what reads of a line its place, and the one metric; no name: none."""
+    of_metric = [(metric, Cells, NO_CELLS)] if metric else []
+    metrics = msgspec.defstruct("Metrics", of_metric, frozen=True, gc=False)
+    named = [
+        ("kind", str, ""),
+        ("split", str, ""),
+        ("step", int, 0),
+        ("index", int, 0),
+        ("metrics", metrics, metrics()),
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("Line", named, gc=False))
+
+
+def _lines(chunk: bytes, *, kind: str, split: str, path: Path, metric: str = "") -> list[Any]:
+    try:
+        lines = _decoder(metric).decode_lines(chunk)
+    except msgspec.DecodeError as error:
+        raise unlike(str(path), f"a line is not a record ({error})") from None
+    return [line for line in lines if line.kind == kind and line.split == split]
 
 
 def column(path: Path, *, metric: str, split: str, first_step: int, last_step: int) -> Column:
-    """Return a metric's rows from ``first_step`` to ``last_step``: training steps, or a held-out split's examples."""
+    """Return a metric's rows from ``first_step`` to ``last_step``: training steps, or a held-out split's examples.
+
+    Raises ``IntegrityError`` for a line that is not what a run writes.
+    """
     with _mapped(path) as data:
         if data is None:
-            return parsed(b"", metric, n=0)
+            return parsed(b"", metric, path=path)
         end = _end(data)
         start = _offset(data, first_step, end)
         chunk = data[start : _offset(data, last_step + 1, end)]
-    if split != "train":
-        lines = _observations(chunk, split)
-        return parsed(b"\n".join(lines), metric, n=len(lines), keyed=True)
-    n = chunk.count(b'"kind":"step"')
-    if chunk.count(b"\n") != n:
-        chunk = b"\n".join(line for line in chunk.split(b"\n") if b'"kind":"step"' in line)
-    return parsed(chunk, metric, n=n)
+    return parsed(chunk, metric, split=split, path=path)
 
 
-def parsed(text: bytes, metric: str, *, n: int, keyed: bool = False) -> Column:
-    """Return a metric's rows from the ``n`` lines of ``text``, each with a step; what a line lacks is zero.
+def parsed(chunk: bytes, metric: str, *, path: Path, split: str = "train") -> Column:
+    """Return a metric's rows from the lines of a stream that are of a split; what a line lacks is zero.
 
-    Passes in C over all lines at once: what is not finite is a text in them, and read as the number it names.
+    Raises ``IntegrityError`` for a line that is not what a run writes.
     """
-    steps = _whole(STEP, b'"step":', text, n=n)
-    keys = _whole(INDEX, b'"index":', text, n=n) if keyed else np.zeros(n, dtype=np.int64)
-    name = b'"%s":{' % metric.encode()
-    found = [part[: part.find(b"}") + 1] for part in text.split(name)[1:]]
-    if len(found) != n:
-        parts = (line.partition(name)[2] for line in text.splitlines())
-        found = [part[: part.find(b"}") + 1] for part in parts]
-    numbers = _numbers(LINE + (b"\n" + LINE).join(found)) if n else np.zeros((0, 3))
-    line, role = np.cumsum(numbers[:, 0] == -1) - 1, numbers[:, 0].astype(np.int64)
-    totals, counts = {}, {}
-    for at, word in enumerate(CELL_NAMES):
-        here = role == at
-        if here.any():
-            totals[word], counts[word] = np.zeros(n), np.zeros(n)
-            totals[word][line[here]], counts[word][line[here]] = numbers[here, 1], numbers[here, 2]
+    kind = "step" if split == "train" else "observation"
+    lines = _lines(chunk, kind=kind, split=split, path=path, metric=metric)
+    n, totals, counts = len(lines), {}, {}
+    cells = list(map(attrgetter(f"metrics.{metric}"), lines))
+    for role in CELL_NAMES:
+        pairs = list(map(attrgetter(role), cells))
+        if any(pair is not ABSENT for pair in pairs):
+            numbers = np.fromiter(chain.from_iterable(pairs), dtype=np.float64, count=2 * n)
+            totals[role], counts[role] = numbers[::2], numbers[1::2]
+    steps, keys = (np.fromiter(map(attrgetter(at), lines), dtype=np.int64, count=n) for at in ("step", "index"))
     return Column(steps, keys, totals, counts)
-
-
-def _numbers(rows: bytes) -> Floats:
-    """Return role, total and count of every cell in order, [cells, 3]."""
-    for at, role in enumerate(CELL_NAMES):
-        rows = rows.replace(b'"%s":[' % role.encode(), b"%d " % at)
-    return np.fromstring(rows.translate(SPACED).decode(), dtype=np.float64, sep=" ").reshape(-1, 3)
-
-
-def _whole(pattern: re.Pattern[bytes], name: bytes, text: bytes, *, n: int) -> Steps:
-    # Every line has one; where a line has two (in its tags), each line is searched for its first.
-    found = [part[: part.find(b",")] for part in text.split(name)[1:]]
-    if len(found) == n:
-        return np.array(list(map(int, found)), dtype=np.int64)
-    firsts = (pattern.search(line) for line in text.splitlines())
-    return np.array([int(first[1]) if first else 0 for first in firsts], dtype=np.int64)

@@ -47,17 +47,17 @@ ADDED: Mapping[str, str] = {"examples": "examples", "wall": "wall_s"}
 """Axes that are sums over the steps so far, by the field that is added up."""
 
 
-def _rows(name: str, chunk: bytes) -> Floats:
+def _rows(path: Path, name: str, chunk: bytes) -> Floats:
     """Return a field of every step line, [lines, 1], or a metric: step, total and count by cell, [lines, 1 + 2 cells].
 
     What a line lacks is zero.
     """
-    lines = [line for line in chunk.split(b"\n") if b'"kind":"step"' in line]
     if name in ADDED.values():
+        lines = (line for line in chunk.split(b"\n") if b'"kind":"step"' in line)
         texts = (line.partition(b'"%s":' % name.encode())[2].partition(b",")[0].rstrip(b"}") for line in lines)
         return np.array([float(text or 0) for text in texts], dtype=np.float64).reshape(-1, 1)
-    found = parsed(b"\n".join(lines), name, n=len(lines))
-    rows = np.zeros((len(lines), 1 + 2 * len(CELL_NAMES)))
+    found = parsed(chunk, name, path=path)
+    rows = np.zeros((len(found.steps), 1 + 2 * len(CELL_NAMES)))
     rows[:, 0] = found.steps
     for role in found.totals:
         at = 1 + 2 * CELL_NAMES.index(role)
@@ -118,12 +118,12 @@ class _Growing:
         self.offset, self.end, self.n = 0, b"", 0
 
     def _seen(self) -> Floats:
-        return self.store[: self.n] if self.n else _rows(self.name, b"")
+        return self.store[: self.n] if self.n else _rows(self.path, self.name, b"")
 
     def _take(self, whole: bytes) -> None:
         self.offset += len(whole)
         self.end = whole[-REMEMBERED_BYTES:]
-        rows = _rows(self.name, whole)
+        rows = _rows(self.path, self.name, whole)
         need = self.n + len(rows)
         if need > len(self.store) or self.store.shape[1] != rows.shape[1]:
             larger = np.zeros((max(need, 2 * len(self.store), 256), rows.shape[1]))
@@ -205,7 +205,7 @@ class Series:
         if axis not in ("step", "progress") or not self._paths[run].is_file():
             return Trained(nothing, nothing, partial=True)
         text = _spaced_lines(self._paths[run])
-        step, total, count = _curve(lambda name: _rows(name, text), metric, tokens, head)
+        step, total, count = _curve(lambda name: _rows(self._paths[run], name, text), metric, tokens, head)
         there = count > 0
         return Trained(self._axis(run, axis, step)[there], total[there] / count[there], partial=True)
 
