@@ -3,8 +3,8 @@
 The peer is what one has without leonids: the adapter that was trained here, loaded by PEFT onto the same base in
 float32, and `generate()` with greedy decoding of 8 prompts at a time (what transformers evaluates at a time unless told
 otherwise), padded on the left, in the order of the data. It may write as many tokens as the longest right answer of its
-batch and stops when all have ended. It is timed as PEFT loads an adapter, beside the base's weights, and once more with
-it merged into them.
+batch and stops when all have ended. It is timed as PEFT loads an adapter, beside the base's weights, once more with it
+merged into them, and once more with one prompt at a time, as a loop over examples has it.
 
     leonids bases get smollm2-135m && python benchmarks/engine_match.py [--repeats 5] [--base nano]
 """
@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,11 @@ def stock(training: Training, folder: Path) -> Any:
     return PeftModel.from_pretrained(load_base(run.base, dtype="float32").model, folder).eval()
 
 
-def generated(model: Any, rows: Sequence[Row], *, end: int) -> list[list[int]]:
-    """Return a model's greedy answers to the rows' prompts, 8 prompts at a time."""
+def generated(model: Any, rows: Sequence[Row], *, end: int, at_once: int) -> list[list[int]]:
+    """Return a model's greedy answers to the rows' prompts, so many prompts at a time."""
     found: list[list[int]] = []
-    for first in range(0, len(rows), USUAL):
-        tokens = [row.tokens for row in rows[first : first + USUAL]]
+    for first in range(0, len(rows), at_once):
+        tokens = [row.tokens for row in rows[first : first + at_once]]
         prompts = [list(one.ids[: one.prompt_tokens]) for one in tokens]
         room, width = max(len(one.ids) - one.prompt_tokens for one in tokens), max(map(len, prompts))
         out = model.generate(
@@ -111,8 +112,13 @@ def compare(make: Maker, size: Size, items: int, *, repeats: int) -> tuple[dict[
         forced, found = timed(lambda: one_pass(training, held))
         facts["forced_s"].append(round(forced, 3))
         facts["right"] = sum(one.totals["match"]["example"][0] for one in found)
-        for peer, model in (("adapter beside the weights", beside), ("adapter merged", merged)):
-            seconds, answers = timed(lambda model=model: generated(model, rows, end=end))
+        for peer, model, at_once in (
+            ("adapter beside the weights", beside, USUAL),
+            ("adapter merged", merged, USUAL),
+            ("adapter beside the weights, one prompt at a time", beside, 1),
+        ):
+            ask = partial(generated, model, rows, end=end, at_once=at_once)
+            seconds, answers = timed(ask)
             ratios.setdefault(f"{place}; {peer}", []).append(seconds / forced)
             counted = audit(training.engine, training.streams[0], found, answers)["disagreements"]
             facts["disagreements"][peer] = max(counted, facts["disagreements"].get(peer, 0))

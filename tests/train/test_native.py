@@ -22,6 +22,7 @@ from leonids.ledger.streams import read_stream
 from leonids.ledger.verify import verify
 from leonids.spec import RunSpec
 from leonids.train import checkpoints, native, worker
+from leonids.train.evaluate import review
 from leonids.train.native import NATIVE, Training
 from leonids.train.stacked import StackedLoRALinear
 
@@ -85,6 +86,40 @@ def test_transfer_splits_are_measured_before_training_and_at_its_end(run_spec: M
         assert min(depths) > 2
         indexes = [line["index"] for line in reviews if line["split"] == "transfer:deeper" and "tags" in line]
         assert indexes == [*range(5), *range(5)]
+
+
+def test_before_training_the_base_speaks_for_every_run_that_is_shown_the_same_examples(
+    run_spec: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"reviews": (0, 2), "steps": 2}
+    runs = [*pair(run_spec, **more), run_spec("c", rank=2, init_seed=2, **more), run_spec("d", data_seed=7, **more)]
+    measured: list[tuple[int, int]] = []
+
+    def counted(engine: Any, chunk: Any, streams: Sequence[Any], held: Any, *, step: int) -> Any:
+        measured.append((step, len(streams)))
+        return review(engine, chunk, streams, held, step=step)
+
+    monkeypatch.setattr(native, "review", counted)
+    NATIVE.fit(runs, out=tmp_path / "together", resume=False)
+    assert sum(size for step, size in measured if step == 0) == 3
+    assert sum(size for step, size in measured if step == 2) == 2 * len(runs)
+
+    def by_its_own_adapter(training: Training) -> list[tuple[Any, list[list[int]]]]:
+        return [(chunk, [[e] for e in chunk.members]) for chunk in training.stack.chunks]
+
+    monkeypatch.setattr(Training, "_measured", by_its_own_adapter)
+    NATIVE.fit(runs, out=tmp_path / "each", resume=False)
+    for run in ("a", "b", "c", "d"):
+        both = [
+            [line for line in lines(tmp_path / folder, run, "reviews") if line["step"] == 0]
+            for folder in ("together", "each")
+        ]
+        assert [line["kind"] for line in both[0]] == [*["observation"] * 6, "review"]
+        for base, own in zip(*both, strict=True):
+            assert base.keys() == own.keys()
+            assert base["metrics"].keys() == own["metrics"].keys()
+            for role, (total, count) in own["metrics"]["loss"].items():
+                assert base["metrics"]["loss"][role] == pytest.approx([total, count], rel=1e-5, abs=1e-5)
 
 
 def test_a_run_on_shuffled_answers_has_no_floor_in_training_and_one_on_held_out_examples(

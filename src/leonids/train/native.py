@@ -276,15 +276,26 @@ class Training:
     def _review(self) -> bool:
         plans = self.runs[0].held_out(self.done)
         for split, start, count in plans:
-            for chunk in self.stack.chunks:
-                streams = [self.streams[e] for e in chunk.members]
-                scopes = [self.runs[e].loss_on for e in chunk.members]
+            for chunk, alike in self._measured():
+                streams = [self.streams[group[0]] for group in alike]
+                scopes = [self.runs[group[0]].loss_on for group in alike]
                 held = held_out(streams, scopes, split=split, first=start, n=count)
                 found = review(self.engine, chunk, streams, held, step=self.done)
+                lines_of = {e: lines for group, lines in zip(alike, found, strict=True) for e in group}
                 for e, _, writer in self._writing:
-                    for line in found[chunk.members.index(e)] if e in chunk.members else ():
+                    for line in lines_of.get(e, ()):
                         writer.reviews.append(line)
         return bool(plans)
+
+    def _measured(self) -> list[tuple[Chunk | None, list[list[int]]]]:
+        """Return what goes through the base together at a review, and the runs that each of its rows speaks for."""
+        if self.done:
+            return [(chunk, [[e] for e in chunk.members]) for chunk in self.stack.chunks]
+        # An untrained adapter adds nothing: the bare base is measured, once for all that are shown the same examples.
+        alike: dict[str, dict[Stream, list[int]]] = {}
+        for e, run in enumerate(self.runs):
+            alike.setdefault(run.loss_on, {}).setdefault(self.streams[e], []).append(e)
+        return [(None, list(of_scope.values())) for of_scope in alike.values()]
 
     def _checkpoint(self) -> None:
         # Every run's checkpoint stands before the ledger hears of any: a kill in between finds a common step.
