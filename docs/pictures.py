@@ -33,7 +33,7 @@ DRAWN = "[...document.querySelectorAll('figure[data-drawn]')].every(f => f.datas
 @contextmanager
 def served(out: Path) -> Iterator[str]:
     """Serve a folder in a process of its own; gives the link that opens it once."""
-    command = [sys.executable, "-m", "leonids.cli", "serve", str(out)]
+    command = [sys.executable, "-m", "leonids", "serve", str(out)]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
     try:

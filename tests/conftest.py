@@ -203,7 +203,7 @@ def start() -> Callable[..., "subprocess.Popen[str]"]:
     quiet = {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
 
     def begin(*arguments: object, **more: Any) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "leonids.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "leonids", *map(str, arguments)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": {**os.environ, **quiet}}
         return subprocess.Popen(command, **{**pipes, **more})
 

@@ -82,7 +82,7 @@ def test_a_flooded_page_follows_a_training_that_goes_on_to_its_end(
     study, out = tmp_path / "beside.yaml", tmp_path / "out"
     study.write_text(STUDY, "utf-8")
     with (tmp_path / "log").open("w") as log:
-        command = [sys.executable, "-m", "leonids.cli", "run", str(study), "--out", str(out)]
+        command = [sys.executable, "-m", "leonids", "run", str(study), "--out", str(out)]
         run = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         while steps_in(out) < 1:

@@ -66,7 +66,7 @@ def test_no_global_generator_and_no_hash_seed_changes_an_item(
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
     assert text_of(Items(consistent, package, seed=0)) == text_of(asked)
-    command = [sys.executable, "-m", "leonids.cli", "sample", "consistent", "--split", GYM, "-n", str(N)]
+    command = [sys.executable, "-m", "leonids", "sample", "consistent", "--split", GYM, "-n", str(N)]
     said = [
         subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONHASHSEED": seed}).stdout
         for seed in ("0", "7")

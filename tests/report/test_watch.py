@@ -54,7 +54,7 @@ def test_an_interrupt_leaves_the_terminal_as_it_was(planted: Callable[..., Study
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "leonids.cli", "watch", str(folder.out)],
+        [sys.executable, "-m", "leonids", "watch", str(folder.out)],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

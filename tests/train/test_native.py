@@ -3,9 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,12 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from leonids.errors import BaseError, OutputError, UsageError
-from leonids.ledger.chain import Ledger
-from leonids.ledger.runs import run_state
 from leonids.ledger.streams import read_stream
 from leonids.ledger.verify import verify
 from leonids.spec import RunSpec
-from leonids.train import checkpoints, native, worker
+from leonids.train import checkpoints, native
 from leonids.train.evaluate import review
 from leonids.train.native import NATIVE, Training
 from leonids.train.stacked import StackedLoRALinear
@@ -228,14 +223,6 @@ def fit_and_die(runs: list[RunSpec], out: Path, *, moment: int) -> int:
         os._exit(0)
 
 
-def write_pass(path: Path, runs: Sequence[RunSpec], out: Path, *, resume: bool) -> Path:
-    runs_json = [run.model_dump(mode="json") for run in runs]
-    path.write_text(
-        json.dumps({"backend": "native", "out": str(out), "resume": resume, "threads": 1, "runs": runs_json})
-    )
-    return path
-
-
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @pytest.mark.parametrize("moment", range(3, 150, 12))
 def test_killed_at_any_moment_of_writing_resume_ends_at_the_same_bits(
@@ -247,10 +234,6 @@ def test_killed_at_any_moment_of_writing_resume_ends_at_the_same_bits(
     same_results(finished, tmp_path)
     assert verify(tmp_path).problems == ()
     assert not list(tmp_path.glob("*/checkpoints/.checkpoint-*"))
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(native.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
 
 
 def test_the_last_two_checkpoints_are_kept_in_peft_format(finished: Path) -> None:
@@ -345,67 +328,3 @@ def test_a_non_finite_loss_is_written_as_such(run_spec: MakeRun, tmp_path: Path)
     assert any(not torch.isfinite(torch.tensor(float(total))) for total, _ in last.values())
     assert all(float(total) < 1e6 for total, _ in lines(tmp_path, "b", "steps")[-1]["metrics"]["loss"].values())
     assert verify(tmp_path).problems == ()
-
-
-def test_a_worker_exits_with_the_errors_code_and_one_line(
-    run_spec: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bad = tmp_path / "bad.json"
-    bad.write_text("{")
-    none = write_pass(tmp_path / "none.json", [run_spec("a", base="nanoo")], tmp_path / "out", resume=False)
-    for arguments, code in (([], 2), ([str(bad)], 2), ([str(tmp_path / "absent")], 2), ([str(none)], 1)):
-        assert worker.main(arguments) == code
-        assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-def test_a_worker_stopped_by_the_keyboard_exits_with_130_and_can_be_resumed(
-    finished: Path, run_spec: MakeRun, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    runs = pair(run_spec, steps=400)
-    work = write_pass(tmp_path / "pass.json", runs, out, resume=False)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "leonids.train.worker", str(work)], stderr=subprocess.PIPE, env=environment()
-    )
-    wait_for(lambda: (out / "b" / "checkpoints" / "checkpoint-0").is_dir())
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said.decode()
-    assert run_state(Ledger.open(out).entries(), "a") == "started"
-    assert checkpoints.common_step([out / "a", out / "b"]) is not None
-
-
-def test_a_worker_ends_with_the_process_that_started_it(run_spec: MakeRun, tmp_path: Path) -> None:
-    work = write_pass(tmp_path / "pass.json", pair(run_spec, steps=100_000), tmp_path / "out", resume=False)
-    starter = (
-        "import os, subprocess, sys\n"
-        "os.environ['LEONIDS_PARENT'] = str(os.getpid())\n"
-        "child = subprocess.Popen([sys.executable, '-m', 'leonids.train.worker', sys.argv[1]])\n"
-        "print(child.pid, flush=True)\n"
-        "child.wait()\n"
-    )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", starter, str(work)], stdout=subprocess.PIPE, text=True, env=environment()
-    )
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
-    wait_for(lambda: (tmp_path / "out" / "b" / "checkpoints" / "checkpoint-0").is_dir())
-    parent.kill()
-    parent.communicate()
-    wait_for(lambda: not alive(child))
-    assert checkpoints.common_step([tmp_path / "out" / "a", tmp_path / "out" / "b"]) is not None
-
-
-def alive(process: int) -> bool:
-    try:
-        status = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return status != "Z"
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until, "waited for a minute"
-        time.sleep(0.02)

@@ -1,0 +1,5 @@
+"""``python -m leonids`` is ``leonids``."""
+
+from leonids.cli import main
+
+main()

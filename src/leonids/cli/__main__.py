@@ -1,5 +1,0 @@
-"""``python -m leonids.cli`` is ``leonids``."""
-
-from leonids.cli import main
-
-main()
