@@ -95,16 +95,20 @@ def judge(
 
     With --gate: 10 refuted, 11 inconclusive, 12 not due, 13 void, the first of them that occurs.
     """
-    from leonids.report.tables import print_verdicts
-    from leonids.study.conduct import judge_folder, verdict_json
     from leonids.study.folder import StudyFolder
 
     study = StudyFolder.open(folder)
+    # Long streams are hashed beside, while the rest is imported.
+    study.begin_checks()
+    from leonids.study.conduct import judge_folder, verdict_json
+
     share = _share(at)
     verdicts = judge_folder(study, at=share if share is not None else (None if study.closed else study.progress_frac))
     if as_json:
         put([verdict_json(verdict) for verdict in verdicts])
     else:
+        from leonids.report.tables import print_verdicts
+
         print_verdicts(verdicts, predictions=study.study.predictions)
     if gate:
         codes = [GATE[verdict.word] for verdict in verdicts if verdict.word in GATE]

@@ -5,7 +5,7 @@ that entry follows. The streams' heads go into the ledger at every checkpoint.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, final
@@ -17,7 +17,7 @@ from leonids.errors import IntegrityError, OutputError, UsageError
 from leonids.ledger.chain import Ledger
 from leonids.ledger.disk import make_folder, unreadable, unwritable, write_whole
 from leonids.ledger.entry import Entry, EntryType
-from leonids.ledger.hashing import rolled_each
+from leonids.ledger.hashing import Rolling
 from leonids.ledger.lines import (
     FIRST,
     LINE_DOMAIN,
@@ -149,15 +149,21 @@ def run_state(entries: Sequence[Entry], run: str) -> Literal["absent", "started"
     return "finished" if "run_end" in types else "started" if "data_start" in types else "absent"
 
 
-def intact(out: Path, wanted: Sequence[Sealed], entries: Sequence[Entry]) -> list[bool]:
-    """Whether each run's manifest and stream, up to the first head beyond line ``until``, are as they were sealed.
+def intact(out: Path, wanted: Sequence[Sealed], entries: Sequence[Entry]) -> Callable[[str, str], bool]:
+    """Begin to check whether runs' manifests and streams, up to the first head beyond line ``until``, are as sealed.
 
-    Only hashes are computed: quick enough to be done before every verdict. What and where is ``verify``'s to say.
+    What is returned says it of a run and a stream, once it is known. Only hashes are computed: quick enough to be done
+    before every verdict. What is broken and where is ``verify``'s to say.
     """
-    marks = [_mark(out, one, entries) for one in wanted]
-    found = rolled_each([mark[:2] for mark in marks if not isinstance(mark, bool)])
-    hashes = iter(found)
-    return [mark if isinstance(mark, bool) else next(hashes) == mark[2] for mark in marks]
+    marks = {one[:2]: _mark(out, one, entries) for one in wanted}
+    sealed = {key: mark for key, mark in marks.items() if not isinstance(mark, bool)}
+    place, rolling = {key: i for i, key in enumerate(sealed)}, Rolling([mark[:2] for mark in sealed.values()])
+
+    def is_intact(run: str, stream: str) -> bool:
+        mark = marks[run, stream]
+        return mark if isinstance(mark, bool) else rolling.of(place[run, stream]) == mark[2]
+
+    return is_intact
 
 
 def _mark(out: Path, wanted: Sealed, entries: Sequence[Entry]) -> bool | tuple[Path, int, str]:

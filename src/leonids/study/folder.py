@@ -1,7 +1,7 @@
 """A study's output folder, read back: plan, floors, predictions, runs, verdicts. Reading changes nothing."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -228,8 +228,8 @@ class StudyFolder:
         return {run.run: run_state(self.entries, run.run) for run in self.runs}
 
     @cached_property
-    def _intact(self) -> Mapping[tuple[str, str], bool]:
-        """Whether each stream that a prediction rests on is what the ledger sealed of it, by run and stream."""
+    def _intact(self) -> Callable[[str, str], bool]:
+        """Says of a run and a stream that a prediction rests on whether it is what the ledger sealed of it."""
         wanted: dict[tuple[str, str], int] = {}
         for claim in self.study.predictions:
             for run in (run for run in self.runs if run.arm in claim.arms):
@@ -239,8 +239,11 @@ class StudyFolder:
                     continue
                 due = step_at(claim.measure.due, planned_steps=run.steps)
                 wanted[run.run, "steps"] = max(due, wanted.get((run.run, "steps"), 0))
-        found = intact(self.out, [(*key, until) for key, until in wanted.items()], self.entries)
-        return dict(zip(wanted, found, strict=True))
+        return intact(self.out, [(*key, until) for key, until in wanted.items()], self.entries)
+
+    def begin_checks(self) -> None:
+        """Have the streams that predictions rest on hashed beside the caller; whoever judges waits for it anyway."""
+        _ = self._intact
 
     @cached_property
     def _broken_writers(self) -> frozenset[str]:
@@ -252,7 +255,7 @@ class StudyFolder:
         if writer != MAIN and writer in self._broken_writers:
             return True
         split = next(one.measure.split for one in self.study.predictions if one.id == prediction)
-        return not self._intact[run.run, "steps" if split == "train" else "reviews"]
+        return not self._intact(run.run, "steps" if split == "train" else "reviews")
 
     @cached_property
     def _lock_entries(self) -> Mapping[str, Entry]:

@@ -169,7 +169,8 @@ def parsed(chunk: bytes, metric: str, *, path: Path, split: str = "train") -> Co
     cells = list(map(attrgetter(f"metrics.{metric}"), lines))
     for role in CELL_NAMES:
         pairs = list(map(attrgetter(role), cells))
-        if any(pair is not ABSENT for pair in pairs):
+        # Roles are mostly there in every line or in none.
+        if pairs and (pairs[0] is not ABSENT or pairs.count(ABSENT) < n):
             numbers = np.fromiter(chain.from_iterable(pairs), dtype=np.float64, count=2 * n)
             totals[role], counts[role] = numbers[::2], numbers[1::2]
     steps, keys = (np.fromiter(map(attrgetter(at), lines), dtype=np.int64, count=n) for at in ("step", "index"))
