@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from scipy import special
 
+from leonids.stats import special
 from leonids.stats.intervals import Absent, Bounds, Floats, Interval
 
 GRID = 200

@@ -12,7 +12,8 @@ from typing import TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+
+from leonids.stats import special
 
 Floats: TypeAlias = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy import special
 
+from leonids.stats import special
 from leonids.stats.intervals import t_half_width, t_quantile
 
 GRID = (np.arange(2000) + 0.5) / 2000

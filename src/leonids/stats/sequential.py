@@ -6,8 +6,7 @@ prediction that is not due yet shows. A verdict uses the exact interval of its r
 
 import math
 
-from scipy import special
-
+from leonids.stats import special
 from leonids.stats.intervals import Absent, Bounds, Interval
 
 TUNED_FOR = 500

@@ -25,6 +25,7 @@ from leonids.web.chart import MOST_POINTS, as_csv, as_json, thinned
 from leonids.web.drawing import svg
 from leonids.web.examples import examples
 from leonids.web.pages import Page, asked_of
+from leonids.web.series import AT_ONCE_BYTES, READ_AFTER_S
 from leonids.web.shelf import Shelf
 
 HERE = Path(__file__).parent
@@ -62,9 +63,13 @@ class Pulse:
 
     async def beat(self) -> None:
         """Look for ever."""
+        loop = asyncio.get_running_loop()
+        reads_from = loop.time() + READ_AFTER_S
         while True:
             now = self._shelf.version()
-            if self._shelf.behind and (self._reading is None or self._reading.done()):
+            idle = self._reading is None or self._reading.done()
+            # Reading much takes the first page's time: who opens it at once has it first.
+            if self._shelf.behind and idle and (now.reviews < AT_ONCE_BYTES or loop.time() >= reads_from):
                 self._reading = asyncio.create_task(run_in_threadpool(self._shelf.read))
             if now != self.version or self.ending():
                 self.version = now
