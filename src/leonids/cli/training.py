@@ -25,10 +25,10 @@ from leonids.cli.common import (
 
 @app.command()
 def demo(out: Out = Path("demo")) -> None:
-    """Run the study `smoke` end to end."""
+    """Run the study `smoke` end to end; stopped, the same command goes on."""
     from leonids.report.conclude import run_study
 
-    run_study("smoke", out=out, resume=(out / "ledger.jsonl").is_file())
+    run_study("smoke", out=out, resume=None)
 
 
 @app.command()

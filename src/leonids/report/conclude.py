@@ -21,12 +21,14 @@ from leonids.study.join import join
 from leonids.study.plan import Choices, make_plan
 from leonids.study.single import train_single
 
+SAME = "the same command"
 
-def run_study(reference: str, *, out: Path | None, resume: bool, choices: Choices | None = None) -> None:
+
+def run_study(reference: str, *, out: Path | None, resume: bool | None, choices: Choices | None = None) -> None:
     """Register, train, judge and report a study, then print what it found to stdout.
 
-    ``out`` None is ``runs/<study>``. Raises ``LeonidsError``; an interrupt leaves a folder that ``--resume`` goes
-    on with.
+    ``out`` None is ``runs/<study>``; ``resume`` None goes on with a study that is there. Raises ``LeonidsError``; an
+    interrupt leaves a folder that ``--resume`` goes on with, and says so.
     """
     started = time.monotonic()
     path = find_study(reference)
@@ -36,9 +38,10 @@ def run_study(reference: str, *, out: Path | None, resume: bool, choices: Choice
     folder = out or Path("runs") / study.study
     try:
         with Terminal() as terminal:
-            done = conduct(plan, folder, resume=resume, watch=terminal)
+            there = (folder / LEDGER).is_file()
+            done = conduct(plan, folder, resume=there if resume is None else resume, watch=terminal)
     except KeyboardInterrupt:
-        say_stopped(folder)
+        say_stopped(folder, way_on=SAME if resume is None else f"{SAME} with --resume")
         raise
     report = write_report(folder)
     show(done, report)
@@ -55,7 +58,7 @@ def join_study(folder: Path, *, writer: str, arms: Sequence[str]) -> None:
         with Terminal() as terminal:
             runs = join(folder, writer=writer, arms=arms, watch=terminal)
     except KeyboardInterrupt:
-        say_stopped(folder, way_on="the same command")
+        say_stopped(folder, way_on=SAME)
         raise
     for run in runs:
         print_line(run.run)
@@ -68,12 +71,12 @@ def train_run(path: Path, *, out: Path, resume: bool) -> None:
         with Terminal() as terminal:
             adapter = train_single(path, out=out, resume=resume, moved=terminal.moved, planned=terminal.grouped)
     except KeyboardInterrupt:
-        say_stopped(out)
+        say_stopped(out, way_on=f"{SAME} with --resume")
         raise
     print_line(str(adapter))
 
 
-def say_stopped(out: Path, *, way_on: str = "the same command with --resume") -> None:
+def say_stopped(out: Path, *, way_on: str) -> None:
     """Say on stderr what an interrupt left, and how to go on."""
     if (out / LEDGER).is_file():
         text = f"stopped; what was trained is kept in {out}: {way_on} goes on with it"
