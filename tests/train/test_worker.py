@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,10 +17,6 @@ from leonids.spec import RunSpec
 from leonids.train import checkpoints, worker
 
 MakeRun = Callable[..., RunSpec]
-
-
-def pair(make: MakeRun, **more: Any) -> list[RunSpec]:
-    return [make("a", **more), make("b", rank=2, lr=1e-3, loss_on="all", init_seed=1, **more)]
 
 
 def write_pass(path: Path, runs: Sequence[RunSpec], out: Path, *, resume: bool) -> Path:
@@ -49,7 +44,7 @@ def test_a_worker_exits_with_the_errors_code_and_one_line(
 
 def test_a_worker_stopped_by_the_keyboard_exits_with_130_and_can_be_resumed(run_spec: MakeRun, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    runs = pair(run_spec, steps=400)
+    runs = [run_spec("a", steps=400), run_spec("b", rank=2, steps=400)]
     work = write_pass(tmp_path / "pass.json", runs, out, resume=False)
     process = subprocess.Popen(
         [sys.executable, "-m", "leonids.train.worker", str(work)], stderr=subprocess.PIPE, env=environment()
@@ -63,7 +58,8 @@ def test_a_worker_stopped_by_the_keyboard_exits_with_130_and_can_be_resumed(run_
 
 
 def test_a_worker_ends_with_the_process_that_started_it(run_spec: MakeRun, tmp_path: Path) -> None:
-    work = write_pass(tmp_path / "pass.json", pair(run_spec, steps=100_000), tmp_path / "out", resume=False)
+    runs = [run_spec("a", steps=100_000), run_spec("b", rank=2, steps=100_000)]
+    work = write_pass(tmp_path / "pass.json", runs, tmp_path / "out", resume=False)
     starter = (
         "import os, subprocess, sys\n"
         "os.environ['LEONIDS_PARENT'] = str(os.getpid())\n"
