@@ -109,6 +109,7 @@ class OptionTable:
         self._shown = tuple(
             len(tokens) > common and len(self._sharing[tokens[: common + 1]]) == 1 for tokens in self.options
         )
+        self._even = len(set(self.weights)) == 1
         self.plain = tuple(self.costs(option) for option in range(len(self.options)))
 
     def costs_of(self, emission: Emission) -> Costs:
@@ -126,7 +127,8 @@ class OptionTable:
         tokens, weight = self.options[option], self.weights[option]
         every = len(self.options)
         costs, before = [], 0.0
-        gone = math.fsum([self.weights[other] for other in without])
+        gone = len(without) * weight if self._even else math.fsum([self.weights[other] for other in without])
+        out = set(without)
         for i in range(len(tokens) + 1):
             sharing = self._sharing[tokens[:i]]
             if len(sharing) == 1:
@@ -134,7 +136,7 @@ class OptionTable:
             elif len(sharing) == every:
                 mass = self._mass[()] - gone
             else:
-                mass = self._mass[tokens[:i]] - math.fsum([self.weights[o] for o in sharing if o in without])
+                mass = self._mass[tokens[:i]] - math.fsum([self.weights[o] for o in sharing if o in out])
             if i:
                 costs.append(max(0.0, math.log(before / mass)))
             before = mass

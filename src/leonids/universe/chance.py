@@ -77,6 +77,10 @@ class Site:
         """The probability that two choices made apart are the same one: the sum of the squared weights."""
         return math.fsum(weight * weight for weight in self.weights)
 
+    def drawn(self, point: float) -> Emission:
+        """Return what the option that a point in [0, 1) falls on emits, where all options are on offer."""
+        return self.emissions[bisect_right(self.cumulative, point)]
+
     def surprisal_nats(self, option: int, without: tuple[int, ...] = ()) -> float:
         """Return -ln P(option) when the options in ``without`` are not on offer."""
         if not without:
@@ -164,6 +168,11 @@ class Sample:
             option = bisect_right(at.cumulative, self._point())
             self.emissions.append(at.emissions[option])
         return option
+
+    def points(self, count: int) -> list[float]:
+        """Return the next points in [0, 1), one for each of ``count`` choices that the caller makes and records."""
+        point = self._point
+        return [point() for _ in range(count)]
 
     def lit(self, text: str) -> None:
         """Record deterministic text."""

@@ -11,7 +11,7 @@ that what follows it comes out right.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, final
 
 from leonids.errors import SpecError
@@ -27,17 +27,20 @@ PairRule: TypeAlias = Literal["any", "without", "with"]
 @final
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One skill with its parameter; a fork has two branches, for where it holds and where it does not."""
+    """One skill with its parameter; a fork has two branches, for where it holds and where it does not.
+
+    ``text`` is the step in the canonical meaning of an example.
+    """
 
     skill: Skill
     parameter: Parameter
     branches: tuple["Step", ...] = ()
+    text: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def text(self) -> str:
-        """The step in the canonical meaning of an example."""
+    def __post_init__(self) -> None:
         own = f"{self.skill.name}:{self.parameter.text}" if self.parameter.text else self.skill.name
-        return f"{own}({'|'.join(branch.text for branch in self.branches)})" if self.branches else own
+        text = f"{own}({'|'.join(branch.text for branch in self.branches)})" if self.branches else own
+        object.__setattr__(self, "text", text)
 
 
 @final
@@ -51,8 +54,10 @@ class Task:
     @property
     def meaning(self) -> str:
         """The canonical key: items and pipeline, without wording or format. Splits are bins of its hash."""
-        items = ";".join([",".join([name, *map(str, values)]) for name, values in self.items])
-        return f"{items}|{'>'.join(step.text for step in self.steps)}"
+        names, values = zip(*self.items, strict=True)
+        texts = (map(str, column) for column in zip(*values, strict=True))
+        items = ";".join(map(",".join, zip(names, *texts, strict=True)))
+        return f"{items}|{'>'.join([step.text for step in self.steps])}"
 
     def speaks_of(self, word: str) -> bool:
         """Return whether a step, or a branch of one, is about the property ``word``."""
@@ -62,10 +67,15 @@ class Task:
 @final
 @dataclass(frozen=True, slots=True)
 class StepSite:
-    """A choice of the next step: the site and, for each of its options, the step that it stands for."""
+    """A choice of the next step: the site and, for each of its options, the step that it stands for.
+
+    ``following`` are the sites that the options lead to: None where the pipeline ends. ``kind`` is what is given.
+    """
 
     site: Site
     steps: tuple[Step, ...]
+    kind: Kind
+    following: tuple["StepSite | None", ...] = ()
 
 
 @final
@@ -85,9 +95,10 @@ class State:
 def stop_chances(depths: Mapping[int, float]) -> dict[int, float]:
     """Return P(stop at depth k | reached k) for a distribution of depths (a hazard)."""
     remaining, hazards = 1.0, {}
-    for depth in range(1, max(depths) + 1):
+    deepest = max(depth for depth, share in depths.items() if share > 0)
+    for depth in range(1, deepest + 1):
         share = depths.get(depth, 0.0)
-        hazards[depth] = min(1.0, share / remaining) if depth < max(depths) else 1.0
+        hazards[depth] = share / remaining if depth < deepest and share < remaining else float(share > 0)
         remaining -= share
     return hazards
 
@@ -125,7 +136,7 @@ Row: TypeAlias = tuple[str, Step, float]
 """A phrase, the step that it stands for, and its weight."""
 
 
-def _step_site(name: str, rows: list[Row]) -> StepSite:
+def _step_site(name: str, kind: Kind, rows: list[Row]) -> StepSite:
     texts = tuple(f" {text}" for text, _, _ in rows)
     if len(set(texts)) < len(texts):
         twice = next(t for t in texts if texts.count(t) > 1)
@@ -134,7 +145,8 @@ def _step_site(name: str, rows: list[Row]) -> StepSite:
             rule="R3: a text has exactly one derivation",
             way_out="word one of them differently",
         )
-    return StepSite(Site(name, texts, tuple(w for _, _, w in rows)), tuple(step for _, step, _ in rows))
+    at = Site(name, texts, tuple(w for _, _, w in rows))
+    return StepSite(at, tuple(step for _, step, _ in rows), kind)
 
 
 @final
@@ -164,6 +176,7 @@ class Pipelines:
                 way_out="change transfer.hold_out, or add a skill that goes on",
             )
         self._build(State())
+        self.first = self._linked(State())
 
     def after(self, state: State, step: Step) -> State:
         """Return the state that ``step`` leads to."""
@@ -197,11 +210,19 @@ class Pipelines:
         name = f"{self._prefix}step{state.depth}.{state.kind}"
         if self._rule != "any":
             name += f".{state.last}.{'had' if state.done else 'none'}"
-        self.sites[state] = _step_site(name, rows)
+        self.sites[state] = _step_site(name, state.kind, rows)
         for step in {step.skill.name: step for _, step, _ in rows}.values():
             if step.skill.gives == "fork":
                 self._build_branches(state.kind)
             self._build(self.after(state, step))
+
+    def _linked(self, state: State) -> StepSite:
+        """Give the site of ``state`` those that follow it, so that a walk needs no state."""
+        at = self.sites[state]
+        if not at.following:
+            after = [None if step.skill.gives in ENDS else self.after(state, step) for step in at.steps]
+            self.sites[state] = at = replace(at, following=tuple(s if s is None else self._linked(s) for s in after))
+        return at
 
     def _build_branches(self, kind: Kind) -> None:
         if kind not in self.branches:
@@ -210,7 +231,7 @@ class Pipelines:
                 raise SpecError(f"no skill can be a branch for {kind!r}", rule="a fork needs skills that ask")
             mass = sum(w for _, _, w in rows)
             self.branches[kind] = _step_site(
-                f"{self._prefix}branch.{kind}", [(text, step, w / mass) for text, step, w in rows]
+                f"{self._prefix}branch.{kind}", kind, [(text, step, w / mass) for text, step, w in rows]
             )
 
     def _rows_of(self, depth: int, kind: Kind) -> list[Row]:
@@ -272,7 +293,7 @@ class Pipelines:
         return 1.0 if step.skill.gives in ENDS else self.collision(self.after(state, step))
 
     def _can_end(self, depth: int, kind: Kind) -> bool:
-        if depth > max(self._spec.depths):
+        if depth > max(self._stops):
             return False
         return any(self._spec.skills.get(s.name, 0) > 0 and kind in s.takes and s.gives in ENDS for s in SKILLS)
 

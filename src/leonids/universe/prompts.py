@@ -1,16 +1,24 @@
 """The program of a prompt: items with what is stated of them, and a pipeline of steps, choice by choice."""
 
 import math
-from bisect import insort
-from collections.abc import Sequence
+from bisect import bisect_right, insort
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import chain, repeat
 from typing import final
 
 from leonids.errors import SpecError
+from leonids.records import Emission
 from leonids.universe.catalog import Item, Things, stated_values
-from leonids.universe.chance import Chance, Site, site
-from leonids.universe.program import Pipelines, State, Step, Task, stop_chances
-from leonids.universe.skills import ENDS
+from leonids.universe.chance import Chance, Sample, Site, site
+from leonids.universe.program import Pipelines, Step, StepSite, Task, stop_chances
 from leonids.universe.splits import Family
+
+LONG_ITEMS = 12
+"""Lists that have so many items or more are drawn column by column; with fewer, that is no faster."""
+
+_emission = partial(tuple.__new__, Emission)
+"""An ``Emission`` of the tuple of its fields, at half the time of the class's own constructor."""
 
 
 @final
@@ -46,6 +54,10 @@ class Prompts:
             count: site(f"{prefix}more{count}", {spec.layout.last: stop, spec.layout.more: 1 - stop})
             for count, stop in stop_chances(spec.items).items()
         }
+        self._least = next(count for count, at in self._more_sites.items() if spec.layout.last in at.options)
+        going_on = [at for at in self._more_sites.values() if spec.layout.more in at.options]
+        self._going_on = tuple(at.emissions[at.options.index(spec.layout.more)] for at in going_on)
+        self._name_nats = tuple(self._name_site.surprisal_nats(0, tuple(range(gone))) for gone in range(len(names)))
 
     def _column(self, attribute: str) -> tuple[int, Site, Sequence[str | int]]:
         """Return a stated property's place among the values, its site, and the value of each of its options."""
@@ -76,6 +88,8 @@ class Prompts:
 
     def draw_items(self, chance: Chance) -> tuple[Item, ...]:
         """Run the program of the item list: names that are not ``taken``, which are kept in rising order."""
+        if isinstance(chance, Sample) and self._least >= LONG_ITEMS:
+            return self._sampled_items(chance)
         choose, names, last = chance.choose, self._things.names, self._layout.last
         values: list[str | int] = [""] * len(self._things.stated)
         chance.lit(self._layout.intro)
@@ -91,26 +105,64 @@ class Prompts:
             if more.options[choose(more)] == last:
                 return tuple(items)
 
+    def _sampled_items(self, chance: Sample) -> tuple[Item, ...]:
+        """Do what ``draw_items`` does, column by column: a row takes one point for its name, each value, and its end.
+
+        A long list takes a quarter of the time that a choice at a time takes.
+        """
+        chance.lit(self._layout.intro)
+        width, count = len(self._columns) + 2, self._least
+        points = chance.points(width * count)
+        while (end := self._more_sites[count].drawn(points[-1])).text != self._layout.last:
+            points += chance.points(width)
+            count += 1
+        options, emissions = self._sampled_names(points[::width])
+        values: list[Iterable[str | int]] = [()] * len(self._columns)
+        rows: list[Iterable[Emission]] = [emissions]
+        for column, (position, at, drawn) in enumerate(self._columns, 1):
+            chosen = list(map(bisect_right, repeat(at.cumulative), points[column::width]))
+            rows.append(map(at.emissions.__getitem__, chosen))
+            values[position] = map(drawn.__getitem__, chosen)
+        rows.append((*self._going_on[: count - 1], end))
+        chance.emissions += chain.from_iterable(zip(*rows, strict=True))
+        names = map(self._things.names.__getitem__, options)
+        return tuple(map(Item, names, zip(*values, strict=True) if values else repeat(())))
+
+    def _sampled_names(self, points: Sequence[float]) -> tuple[list[int], list[Emission]]:
+        """Return a different name for each point, all equally likely, with what choosing it emits."""
+        at, left = self._name_site, list(range(len(self._things.names)))
+        first = bisect_right(at.cumulative, points[0])
+        options = [left.pop(first), *[left.pop(int(point * len(left))) for point in points[1:]]]
+        taken: list[int] = []
+        without: list[tuple[int, ...]] = []
+        for option in options:
+            without.append(tuple(taken))
+            insort(taken, option)
+        nats = self._name_nats[: len(options)]
+        texts = map(at.options.__getitem__, options)
+        emissions = list(map(_emission, zip(texts, repeat(at.name), options, without, nats, strict=False)))
+        emissions[0] = at.emissions[first]
+        return options, emissions
+
     def draw_steps(self, chance: Chance) -> tuple[Step, ...]:
         """Run the program of the pipeline."""
         steps: list[Step] = []
-        state = State()
+        at = self.pipelines.first
         while True:
-            at = self.pipelines.sites[state]
-            step = at.steps[chance.choose(at.site)]
+            option = chance.choose(at.site)
+            step, following = at.steps[option], at.following[option]
             if step.skill.gives == "fork":
-                step = self._with_branches(chance, step, self.pipelines.branches[state.kind].site, state)
+                step = self._with_branches(chance, step, self.pipelines.branches[at.kind])
             steps.append(step)
-            if step.skill.gives in ENDS:
+            if following is None:
                 return tuple(steps)
-            state = self.pipelines.after(state, step)
+            at = following
             chance.lit(self._layout.then)
 
-    def _with_branches(self, chance: Chance, fork: Step, at: Site, state: State) -> Step:
-        options = self.pipelines.branches[state.kind].steps
-        holds = options[chance.choose(at)]
+    def _with_branches(self, chance: Chance, fork: Step, at: StepSite) -> Step:
+        holds = at.steps[chance.choose(at.site)]
         chance.lit(self._layout.otherwise)
-        return Step(fork.skill, fork.parameter, (holds, options[chance.choose(at)]))
+        return Step(fork.skill, fork.parameter, (holds, at.steps[chance.choose(at.site)]))
 
     def draw_task(self, chance: Chance) -> Task:
         """Run the program of a whole prompt."""

@@ -72,17 +72,15 @@ def answer_text(value: Value, fmt: AnswerFormat) -> str:
 
 def spans_of(prompt: str, pieces: Pieces) -> tuple[Span, ...]:
     """Return the spans of prompt and answer, neighbours of the same role joined, empty pieces left out."""
-    spans = [Span(0, len(prompt), "prompt")]
-    position = len(prompt)
-    for text, role in pieces:
-        if not text:
-            continue
-        if spans[-1].role == role and spans[-1].end == position:
-            spans[-1] = Span(spans[-1].start, position + len(text), role)
-        else:
-            spans.append(Span(position, position + len(text), role))
+    spans: list[Span] = []
+    role: Role = "prompt"
+    start, position = 0, len(prompt)
+    for text, now in pieces:
+        if now != role and text:
+            spans.append(Span(start, position, role))
+            role, start = now, position
         position += len(text)
-    return tuple(spans)
+    return (*spans, Span(start, position, role))
 
 
 def answer_json(value: Value) -> Json:
