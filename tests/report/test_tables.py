@@ -7,7 +7,8 @@ from leonids.records import Verdict
 from leonids.report.claimed import ICONS
 from leonids.report.explain import explain
 from leonids.report.findings import verdicts_of
-from leonids.report.tables import print_verdicts, rows_of, run_rows, verdict_lines
+from leonids.report.run_rows import run_rows
+from leonids.report.tables import print_verdicts, rows_of, verdict_lines
 from leonids.study.folder import StudyFolder
 
 HOSTILE = "P\x1b[31m[bold]1\r\n\u202e"

@@ -56,6 +56,34 @@ def test_however_the_file_grows_the_figures_are_those_of_its_whole_lines(
             assert (found.loss_nats, found.floor_nats, found.head_nats, found.excess_nats) == (2.0, 0.5, 0.125, 1.375)
 
 
+def review_line(split: str, right: int) -> str:
+    metrics = {"match": {"example": [right, 10]}}
+    line = {"kind": "review", "metrics": metrics, "split": split, "step": 1}
+    return json.dumps(line, separators=(",", ":")) + "\n"
+
+
+OBSERVATION = '{"kind":"observation","split":"validation","text":"a \\"kind\\":\\"review\\" of 3"}\n'
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_match_is_that_of_the_last_whole_review_on_validation_wherever_the_look_begins(
+    run: RunSpec, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    reviews = st.builds(review_line, st.sampled_from(["validation", "test", "transfer:longer"]), st.integers(0, 10))
+    lines = data.draw(st.lists(st.one_of(reviews, st.just(OBSERVATION)), max_size=12))
+    out = tmp_path_factory.mktemp("reviews")
+    path = steps_file(out, run).with_name("reviews.jsonl")
+    text = "".join(lines)
+    watching = Progress([run], out, head={})
+    for size in sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=4))):
+        path.write_text(text[:size])
+        shown = [line for line in lines[: text[:size].count("\n")] if '"split":"validation"' in line]
+        matches = [json.loads(line)["metrics"]["match"]["example"][0] / 10 for line in shown if line != OBSERVATION]
+        for progress in (watching, Progress([run], out, head={})):
+            assert progress.read()[0].match_frac == (matches[-1] if matches else None)
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=st.integers(1, 9), kept=st.integers(0, 8), more=st.integers(0, 9))
 def test_a_resume_that_cuts_a_stream_is_followed(

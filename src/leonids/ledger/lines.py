@@ -48,7 +48,7 @@ def _text(value: Any) -> str:
     if kind is str:
         return encode_basestring(value)
     if kind is dict:
-        names = sorted(value, key=_utf16)
+        names = sorted(value) if _ascii(value) else sorted(value, key=_utf16)
         return "{" + ",".join([f"{encode_basestring(name)}:{_text(value[name])}" for name in names]) + "}"
     if kind is list or kind is tuple:
         return "[" + ",".join([_text(item) for item in value]) + "]"
@@ -70,6 +70,14 @@ def _plain(value: Any) -> Any:
         if isinstance(value, kind):
             return kind(value)
     raise ValueError(f"{type(value).__name__} is not a JSON type")
+
+
+def _ascii(names: Any) -> bool:
+    """Return whether names are ASCII: then their order as UTF-16, which is RFC 8785's, is that of their characters."""
+    try:
+        return "".join(names).isascii()
+    except TypeError:
+        return False
 
 
 def _utf16(name: Any) -> bytes:
@@ -151,6 +159,22 @@ def _exact_or_float(text: str) -> int | float:
 def open_entry(line: bytes) -> dict[str, Any]:
     """Return one ledger entry after checking its shape, its canonical form and its own hash."""
     entry = strict_object(line)
+    _check_shape(entry)
+    try:
+        if canonical(entry) != line:
+            raise Broken("it is not in canonical form (RFC 8785)")
+    except RecursionError:
+        raise Broken("it is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise Broken("it holds half a surrogate pair") from None
+    # What is hashed is the line without its hash, which only ts, type and v come after: none of them can look like it.
+    content = b"".join(line.rpartition(b'"sha256":"%s",' % entry["sha256"].encode())[::2])
+    if sha256_hex(ENTRY_DOMAIN, content) != entry["sha256"]:
+        raise Broken("its content does not match its sha256")
+    return entry
+
+
+def _check_shape(entry: Mapping[str, Any]) -> None:
     if set(entry) != {"v", "seq", "ts", "type", "prev", "body", "sha256"}:
         raise Broken(f"an entry has the keys v, seq, ts, type, prev, body, sha256; this one has {sorted(entry)}")
     if entry["v"] != VERSION:
@@ -159,19 +183,10 @@ def open_entry(line: bytes) -> dict[str, Any]:
         raise Broken(f"its type is {entry['type']!r}; the types are {', '.join(TYPES)}")
     if not isinstance(entry["body"], dict) or type(entry["seq"]) is not int:
         raise Broken("its body is not an object or its seq is not an integer")
+    if not isinstance(entry["sha256"], str):
+        raise Broken(f"its sha256 is {entry['sha256']!r}, not text")
     if not isinstance(entry["ts"], str) or not TIMESTAMP.fullmatch(entry["ts"]):
         raise Broken(f"its time is {entry['ts']!r}, not of the form 2026-01-31T12:00:00.000000Z")
-    try:
-        content = canonical({name: value for name, value in entry.items() if name != "sha256"})
-        if canonical(entry) != line:
-            raise Broken("it is not in canonical form (RFC 8785)")
-    except RecursionError:
-        raise Broken("it is nested too deeply") from None
-    except UnicodeEncodeError:
-        raise Broken("it holds half a surrogate pair") from None
-    if sha256_hex(ENTRY_DOMAIN, content) != entry["sha256"]:
-        raise Broken("its content does not match its sha256")
-    return entry
 
 
 def open_line(line: bytes, previous: str) -> tuple[dict[str, Any], str]:

@@ -3,10 +3,11 @@
 import json
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, final
+from typing import Any, BinaryIO, final
 
 from leonids.ledger.entry import Entry
 from leonids.ledger.lines import heads_of
@@ -115,11 +116,11 @@ def sealed_steps(entries: Sequence[Entry], run: str) -> int:
 class _Tail:
     """The lines that a growing file has gained since the last look; a line being written is left for later.
 
-    The first look goes no further back than ``first_bytes``, where that is not 0.
+    ``first`` says from where on the first look needs the file: a study's streams are too long to be read whole.
     """
 
     path: Path
-    first_bytes: int = 0
+    first: Callable[[BinaryIO], int]
     offset: int = 0
 
     def lines(self) -> tuple[bool, list[bytes]]:
@@ -132,9 +133,7 @@ class _Tail:
             handle.seek(max(0, self.offset - 1))
             anew = self.offset == 0 or handle.read(1) != b"\n"
             if anew:
-                end = handle.seek(0, 2)
-                self.offset = handle.seek(max(0, end - self.first_bytes) if self.first_bytes else 0)
-                self.offset += len(handle.readline()) if self.offset else 0
+                self.offset = handle.seek(self.first(handle))
             new = handle.read()
         whole = new[: new.rfind(b"\n") + 1]
         self.offset += len(whole)
@@ -146,9 +145,28 @@ FIRST_BYTES = 1 << 18
 """How far back a first look at a training stream goes: ``RECENT`` lines and more."""
 
 # Lines are canonical JSON, of which the last alone is needed whole.
-STEP_LINE, REVIEW_LINE = b'"kind":"step"', b'"kind":"review"'
+STEP_LINE, REVIEW_LINE, VALIDATION = b'"kind":"step"', b'"kind":"review"', b'"split":"validation"'
 WALL = re.compile(rb'"wall_s":([-+.\deE]+)[,}]')
 LOSS, CELL = re.compile(rb'"loss":\{([^}]*)\}'), re.compile(rb'"(\w+)":\[[^,]*,(\d+)\]')
+
+
+def _recent(handle: BinaryIO) -> int:
+    """Return where the lines begin that lie in the last ``FIRST_BYTES`` of a file."""
+    at = handle.seek(max(0, handle.seek(0, 2) - FIRST_BYTES))
+    return at + len(handle.readline()) if at else 0
+
+
+def _last_review(handle: BinaryIO) -> int:
+    """Return where the last line begins that sums up a review on the validation split; 0 where there is none."""
+    if handle.seek(0, 2) == 0:
+        return 0
+    with mmap(handle.fileno(), 0, access=ACCESS_READ) as data:
+        at = len(data)
+        while (at := data.rfind(REVIEW_LINE, 0, at)) >= 0:
+            start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+            if end >= 0 and data.find(VALIDATION, start, end) >= 0:
+                return start
+    return 0
 
 
 def _took(line: bytes, cells: frozenset[bytes]) -> tuple[float, int]:
@@ -179,11 +197,13 @@ class _Run:
             self.last = json.loads(steps[-1])
             cells = frozenset(cell.encode() for cell in CELLS[self.spec.loss_on])
             self.took.extend(_took(line, cells) for line in steps[-RECENT:])
-        reviews = (json.loads(text) for text in self.reviews.lines()[1] if REVIEW_LINE in text)
-        for line in reviews:
-            if line["split"] == "validation":
-                total, count = line["metrics"].get("match", {}).get("example", (0.0, 0))
-                self.match = total / count if count else None
+        anew, lines = self.reviews.lines()
+        if anew:
+            self.match = None
+        reviews = [line for line in lines if REVIEW_LINE in line and VALIDATION in line]
+        if reviews:
+            total, count = json.loads(reviews[-1])["metrics"].get("match", {}).get("example", (0.0, 0))
+            self.match = total / count if count else None
         metrics = self.last.get("metrics", {})
         seconds, tokens = (sum(column) for column in zip((0.0, 0), *self.took, strict=True))
         return RunProgress(
@@ -217,10 +237,8 @@ class Progress:
     """All runs of a plan, read together. ``head`` is the head's floor by arm and role, nats/token, where known."""
 
     def __init__(self, runs: Sequence[RunSpec], out: Path, *, head: Mapping[str, Mapping[str, float]]) -> None:
-        self._runs = [
-            _Run(run, head.get(run.arm), _Tail(out / run.run / STEPS, FIRST_BYTES), _Tail(out / run.run / REVIEWS))
-            for run in runs
-        ]
+        tails = [(_Tail(out / run.run / STEPS, _recent), _Tail(out / run.run / REVIEWS, _last_review)) for run in runs]
+        self._runs = [_Run(run, head.get(run.arm), *both) for run, both in zip(runs, tails, strict=True)]
 
     def read(self) -> tuple[RunProgress, ...]:
         """Return where every run stands now."""

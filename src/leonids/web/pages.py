@@ -17,9 +17,8 @@ from leonids.report.document import FIGURES, REPORT
 from leonids.report.escape import visible_lines
 from leonids.report.explain import Explanation, lines
 from leonids.report.findings import Findings
-from leonids.report.html import rendered
+from leonids.report.run_rows import run_rows
 from leonids.report.sections import STATUS_ICONS
-from leonids.report.tables import run_rows
 from leonids.study.progress import arms_of
 from leonids.study.setting import setting_of
 from leonids.web.chart import MOST_POINTS, Chart, as_json, table, thinned
@@ -113,6 +112,8 @@ def shown(shelf: Shelf, findings: Findings, name: str, asked: Asked) -> Shown:
 
 def document(text: str, *, images: Mapping[str, bytes] | None = None) -> str:
     """Return Markdown of the report's own as markup; raw HTML in it stays text."""
+    from leonids.report.html import rendered  # noqa: PLC0415 - a parser that two of the pages need, and no start
+
     return rendered(visible_lines(text), images=images or {})
 
 
