@@ -77,3 +77,18 @@ def test_a_stream_that_cannot_be_read_is_the_error_that_one_process_raises(
     wait(rolling._futures)
     with pytest.raises(OutputError, match="cannot be read"):
         rolling.of(6)
+
+
+def test_whoever_waits_hears_of_whatever_stops_the_hashing(
+    wanted: list[tuple[Path, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> str:
+        raise MemoryError
+
+    monkeypatch.setattr(hashing, "WORTH_BYTES", 0)
+    monkeypatch.setattr(hashing.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(hashing, "_asked", full)
+    rolling = Rolling(wanted)
+    wait(rolling._futures, timeout=30)
+    with pytest.raises(MemoryError):
+        rolling.of(1)

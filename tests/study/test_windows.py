@@ -1,5 +1,6 @@
 """Reading a part of a stream gives what reading all of it would."""
 
+import itertools
 import json
 import math
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from leonids.errors import IntegrityError
 from leonids.ledger.streams import begin
 from leonids.records import ROLES
-from leonids.study.streams import REVIEWS, STEPS, RunStreams
+from leonids.study.streams import MOST_TILES, REVIEWS, STEPS, TILE_STEPS, RunStreams
 from leonids.study.windows import last_step, steps_of
 
 METRICS = ("loss", "floor", "match", "confidence_wrong")
@@ -66,13 +67,20 @@ def same(part, whole, metric):
 
 
 @settings(max_examples=60, deadline=None)
-@given(folders(), st.integers(0, 61), st.integers(0, 61))
-def test_a_window_holds_what_parsing_every_line_gives(tmp_path_factory, records, first, last):
+@given(
+    folders(),
+    st.lists(st.tuples(st.integers(0, 61), st.integers(0, 61)), min_size=1, max_size=3),
+    st.sampled_from([3, 8, TILE_STEPS]),
+    st.sampled_from([1, 5, MOST_TILES]),
+)
+def test_a_window_holds_what_parsing_every_line_gives(tmp_path_factory, records, windows, tile_steps, most_tiles):
     streams = written(tmp_path_factory.mktemp("run"), *records)
     tables = {"train": streams.steps, **streams.observations}
-    for split, table in tables.items():
-        whole = table.where((table.steps >= first) & (table.steps <= last))
-        for metric in METRICS:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leonids.study.streams.TILE_STEPS", tile_steps)
+        patch.setattr("leonids.study.streams.MOST_TILES", most_tiles)
+        for (first, last), (split, table), metric in itertools.product(windows, tables.items(), METRICS):
+            whole = table.where((table.steps >= first) & (table.steps <= last))
             same(streams.window(split, (metric,), first_step=first, last_step=last), whole, metric)
 
 

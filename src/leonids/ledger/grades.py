@@ -1,13 +1,15 @@
 """How much a verdict's evidence can prove: which came first, the prediction or the data."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TypeAlias, cast
 
 from leonids.errors import UsageError
 from leonids.ledger.entry import Entry
 from leonids.ledger.lines import TIMESTAMP, heads_of
-from leonids.ledger.registered import registered
+from leonids.ledger.registered import Registered, registered
 from leonids.records import Grade
+
+Versions: TypeAlias = Mapping[str, Sequence[Registered]]
 
 
 def grade(
@@ -17,6 +19,7 @@ def grade(
     *,
     version: int | None = None,
     left_out: Mapping[str, int] | None = None,
+    known: Versions | None = None,
 ) -> Grade:
     """Return what the order in the ledger says of a prediction (None: its last version) and a run's data.
 
@@ -24,17 +27,17 @@ def grade(
     that were not counted, covers all that may have existed. ``anchored``: sealed, and something outside dates
     a ledger head with the lock in it before the data. ``late``: data existed. ``unverifiable``: an imported
     run that does not say in the ledger's form when it ``started``; one that does is compared by that clock.
-    ``broken`` is ``verify``'s to say.
+    ``broken`` is ``verify``'s to say. ``known`` is ``registered(entries)``, where it is at hand.
 
     Raises ``UsageError`` for a prediction or a run that is not in the ledger.
     """
-    lock = _lock(entries, prediction_id, version)
+    lock = _lock(entries, prediction_id, version, known)
     start = _start(entries, run)
     if start.type == "import":
         return _imported(lock, start)
     if lock.seq < start.known_before:
         return "anchored" if _anchored(entries, lock, start) else "sealed"
-    existed = watermark_of(entries, prediction_id, run, version=version)
+    existed = watermark_of(entries, prediction_id, run, version=version, known=known)
     counted_fresh = (
         existed is not None and left_out is not None and all(left_out.get(s, 0) >= n for s, n in existed.items())
     )
@@ -42,7 +45,12 @@ def grade(
 
 
 def watermark_of(
-    entries: Sequence[Entry], prediction_id: str, run: str, *, version: int | None = None
+    entries: Sequence[Entry],
+    prediction_id: str,
+    run: str,
+    *,
+    version: int | None = None,
+    known: Versions | None = None,
 ) -> Mapping[str, int] | None:
     """Return how many first lines of each of a run's streams may have existed when a prediction was locked.
 
@@ -51,7 +59,7 @@ def watermark_of(
     head that the ledger has *after* the lock: lines between two heads have no order to an entry between them.
     A resume states how far the run had come before it was cut back, which counts as seen.
     """
-    lock = _lock(entries, prediction_id, version)
+    lock = _lock(entries, prediction_id, version, known)
     start = _start(entries, run)
     if lock.seq < start.known_before:
         return {}
@@ -64,8 +72,8 @@ def watermark_of(
     return None
 
 
-def _lock(entries: Sequence[Entry], prediction_id: str, version: int | None) -> Entry:
-    versions = registered(entries).get(prediction_id, ())
+def _lock(entries: Sequence[Entry], prediction_id: str, version: int | None, known: Versions | None) -> Entry:
+    versions = (registered(entries) if known is None else known).get(prediction_id, ())
     number = len(versions) if version is None else version
     if not 1 <= number <= len(versions):
         raise UsageError(

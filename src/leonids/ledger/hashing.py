@@ -17,7 +17,6 @@ from pathlib import Path
 from threading import Thread
 from typing import TypeAlias, cast, final
 
-from leonids.errors import LeonidsError
 from leonids.ledger.streams import rolled
 
 WORTH_BYTES = 64_000_000
@@ -79,7 +78,7 @@ def _feed(helper: Helper, work: Work) -> None:
 def _answer(helper: Helper, wanted: Wanted, future: "Future[str | None]") -> None:
     try:
         future.set_result(_asked(helper, wanted))
-    except LeonidsError as error:
+    except Exception as error:  # noqa: BLE001 - whoever waits for this stream has to hear of it, whatever it is
         future.set_exception(error)
 
 

@@ -149,13 +149,14 @@ def run_state(entries: Sequence[Entry], run: str) -> Literal["absent", "started"
     return "finished" if "run_end" in types else "started" if "data_start" in types else "absent"
 
 
-def intact(out: Path, wanted: Sequence[Sealed], entries: Sequence[Entry]) -> Callable[[str, str], bool]:
+def intact(out: Path, wanted: Sequence[Sealed], entries: Mapping[str, Sequence[Entry]]) -> Callable[[str, str], bool]:
     """Begin to check whether runs' manifests and streams, up to the first head beyond line ``until``, are as sealed.
 
-    What is returned says it of a run and a stream, once it is known. Only hashes are computed: quick enough to be done
-    before every verdict. What is broken and where is ``verify``'s to say.
+    ``entries`` are the ledger's, by the run that they are about. What is returned says it of a run and a stream, once
+    it is known. Only hashes are computed: quick enough to be done before every verdict. What is broken and where is
+    ``verify``'s to say.
     """
-    marks = {one[:2]: _mark(out, one, entries) for one in wanted}
+    marks = {one[:2]: _mark(out, one, entries[one[0]]) for one in wanted}
     sealed = {key: mark for key, mark in marks.items() if not isinstance(mark, bool)}
     place, rolling = {key: i for i, key in enumerate(sealed)}, Rolling([mark[:2] for mark in sealed.values()])
 
@@ -166,10 +167,10 @@ def intact(out: Path, wanted: Sequence[Sealed], entries: Sequence[Entry]) -> Cal
     return is_intact
 
 
-def _mark(out: Path, wanted: Sealed, entries: Sequence[Entry]) -> bool | tuple[Path, int, str]:
+def _mark(out: Path, wanted: Sealed, sealed: Sequence[Entry]) -> bool | tuple[Path, int, str]:
     """Return how far a stream is hashed and what the hash must be; or at once whether it is intact."""
     run, stream, until = wanted
-    folder, sealed = out / run, [entry for entry in entries if entry.body.get("run") == run]
+    folder = out / run
     path, start = folder / f"{stream}.jsonl", next((entry for entry in sealed if entry.type == "data_start"), None)
     if start is not None and not _is_file_of(folder / MANIFEST, start.body["manifest"]):
         return False

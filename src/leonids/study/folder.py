@@ -118,7 +118,7 @@ class StudyFolder:
         hypotheses = {**self.plan["hypotheses"], **added(self.entries, self.plan)}
         data = {**self.plan["study"], "hypotheses": hypotheses, "questions": self.plan["questions"]}
         study = validate(StudySpec, data, name="the ledger's plan")
-        locked = {name_of(v): v for versions in registered(self.entries).values() for v in versions}
+        locked = {name_of(v): v for versions in self.registered.values() for v in versions}
         for prediction in study.predictions:
             lock = locked.get(prediction.id)
             if lock is not None and {**lock.prediction, "id": prediction.id} != resolved(prediction):
@@ -129,14 +129,29 @@ class StudyFolder:
         return study
 
     @cached_property
+    def registered(self) -> Mapping[str, Sequence[Registered]]:
+        """Each prediction's versions in the ledger, oldest first."""
+        return registered(self.entries)
+
+    @cached_property
+    def _entries_of(self) -> Mapping[str, Sequence[Entry]]:
+        """The ledger's entries by the run that they are about."""
+        found: dict[str, list[Entry]] = {run.run: [] for run in self.runs}
+        for entry in self.entries:
+            run = entry.body.get("run")
+            if isinstance(run, str) and run in found:
+                found[run].append(entry)
+        return found
+
+    @cached_property
     def locks(self) -> Mapping[str, tuple[str, int]]:
         """Each prediction's id and version in the ledger, by the id under which it is judged."""
-        return {name_of(v): (v.id, v.version) for versions in registered(self.entries).values() for v in versions}
+        return {name_of(v): (v.id, v.version) for versions in self.registered.values() for v in versions}
 
     @cached_property
     def withdrawn(self) -> Mapping[str, str]:
         """The reasons of withdrawn predictions, by the id under which they are judged."""
-        versions = (v for versions in registered(self.entries).values() for v in versions)
+        versions = (v for versions in self.registered.values() for v in versions)
         return {name_of(version): version.withdrawn for version in versions if version.withdrawn}
 
     @cached_property
@@ -175,7 +190,7 @@ class StudyFolder:
     @property
     def progress_frac(self) -> float:
         """The furthest progress of a planned run, with its lines sealed in the ledger."""
-        return max(sealed_steps(self.entries, run.run) / run.steps for run in self.runs)
+        return max(sealed_steps(self._entries_of[run.run], run.run) / run.steps for run in self.runs)
 
     @property
     def closed(self) -> bool:
@@ -205,8 +220,11 @@ class StudyFolder:
         """Return the planned runs of an arm."""
         return tuple(run for run in self.runs if run.arm == arm)
 
-    def facts(self, arm: str, *, prediction: str) -> tuple[RunFacts, ...]:
-        """Return what is known of an arm's runs, planned ones that have not begun among them."""
+    def facts(self, arm: str, *, prediction: str, checked: bool = True) -> tuple[RunFacts, ...]:
+        """Return what is known of an arm's runs, planned ones that have not begun among them.
+
+        Where it is not ``checked``, none is said to be broken: ``is_intact`` says it of each.
+        """
         return tuple(
             RunFacts(
                 run=run.run,
@@ -217,7 +235,7 @@ class StudyFolder:
                 done_steps=0 if self._state(run.run) == "absent" else self.streams(run.run).done_steps,
                 grade=self._grade(run.run, prediction),
                 seen_steps=self._seen_steps(run.run, prediction),
-                broken=self._broken(run, prediction),
+                broken=checked and not self.is_intact(run.run, prediction),
                 changed=self._changed(run.run, prediction),
             )
             for run in self.runs_of(arm)
@@ -225,7 +243,7 @@ class StudyFolder:
 
     @cached_property
     def _states(self) -> dict[str, str]:
-        return {run.run: run_state(self.entries, run.run) for run in self.runs}
+        return {run.run: run_state(self._entries_of[run.run], run.run) for run in self.runs}
 
     @cached_property
     def _intact(self) -> Callable[[str, str], bool]:
@@ -239,7 +257,7 @@ class StudyFolder:
                     continue
                 due = step_at(claim.measure.due, planned_steps=run.steps)
                 wanted[run.run, "steps"] = max(due, wanted.get((run.run, "steps"), 0))
-        return intact(self.out, [(*key, until) for key, until in wanted.items()], self.entries)
+        return intact(self.out, [(*key, until) for key, until in wanted.items()], self._entries_of)
 
     def begin_checks(self) -> None:
         """Have the streams that predictions rest on hashed beside the caller; whoever judges waits for it anyway."""
@@ -249,17 +267,17 @@ class StudyFolder:
     def _broken_writers(self) -> frozenset[str]:
         return broken_writers(self.out)
 
-    def _broken(self, run: RunSpec, prediction: str) -> bool:
-        """Whether the stream that a prediction rests on, or its writer's chain, is not what was sealed of it."""
-        writer = next((e.writer for e in self.entries if e.type == "data_start" and e.body["run"] == run.run), MAIN)
+    def is_intact(self, run: str, prediction: str) -> bool:
+        """Whether the stream that a prediction rests on, and its writer's chain, is what was sealed of it."""
+        writer = next((e.writer for e in self._entries_of[run] if e.type == "data_start"), MAIN)
         if writer != MAIN and writer in self._broken_writers:
-            return True
+            return False
         split = next(one.measure.split for one in self.study.predictions if one.id == prediction)
-        return not self._intact(run.run, "steps" if split == "train" else "reviews")
+        return self._intact(run, "steps" if split == "train" else "reviews")
 
     @cached_property
     def _lock_entries(self) -> Mapping[str, Entry]:
-        versions = (v for versions in registered(self.entries).values() for v in versions)
+        versions = (v for versions in self.registered.values() for v in versions)
         return {name_of(version): self.entries[version.seq] for version in versions}
 
     @cached_property
@@ -289,14 +307,14 @@ class StudyFolder:
         # A run that has not begun has no data that a prediction could have seen.
         begun = self._state(run) != "absent"
         name, version = self.locks[prediction]
-        return grade(self.entries, run, name, version=version) if begun else "sealed"
+        return grade(self.entries, run, name, version=version, known=self.registered) if begun else "sealed"
 
     def _seen_steps(self, run: str, prediction: str) -> int:
         """Return how many steps of a run may have existed when a prediction was locked."""
         if self._state(run) == "absent":
             return 0
         name, version = self.locks[prediction]
-        seen = watermark_of(self.entries, name, run, version=version)
+        seen = watermark_of(self.entries, name, run, version=version, known=self.registered)
         if seen is None:
             return self.streams(run).done_steps
         # The first line of a stream says where it starts; a step is a line after it.
@@ -351,11 +369,14 @@ class FolderEvidence:
     """A folder as the judge sees it (``claims.evidence.Evidence``).
 
     ``until`` hides what came after that progress, and what the ledger has not sealed, so that a review says the same
-    whenever it is made again.
+    whenever it is made again. Where it is not ``checked``, streams are taken to be what was sealed, and ``rests_on``
+    has each run and prediction that this was said of.
     """
 
-    def __init__(self, folder: StudyFolder, *, until: float | None = None) -> None:
+    def __init__(self, folder: StudyFolder, *, until: float | None = None, checked: bool = True) -> None:
         self._folder = folder
+        self._checked = checked
+        self.rests_on: dict[tuple[str, str], None] = {}
         self._last = {
             run.run: run.steps
             if until is None
@@ -365,7 +386,8 @@ class FolderEvidence:
 
     def runs(self, arm: str, *, prediction: str) -> tuple[RunFacts, ...]:
         """Return the planned runs of an arm."""
-        facts = self._folder.facts(arm, prediction=prediction)
+        facts = self._folder.facts(arm, prediction=prediction, checked=self._checked)
+        self.rests_on |= {(fact.run, prediction): None for fact in facts}
         return tuple(replace(fact, done_steps=min(fact.done_steps, self._last[fact.run])) for fact in facts)
 
     def units(self, run: str, *, metric: str, tokens: str, split: str, window: Window) -> Units | None:

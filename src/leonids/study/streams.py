@@ -1,6 +1,7 @@
 """A run's streams as arrays: what the judge, the report and the page read."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 
 from leonids.ledger.streams import read_stream
 from leonids.records import CELLS
-from leonids.study.windows import Column, column, last_step, steps_of
+from leonids.study.windows import Column, between, column, last_step, steps_of
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
 
 STEPS, REVIEWS = "steps.jsonl", "reviews.jsonl"
+TILE_STEPS, MOST_TILES = 2000, 32
+"""Training rows are read and kept in parts of so many steps; of one run so many parts, some 5 MB, at most."""
+
 WALL = re.compile(rb'"wall_s":([-+.\deE]+)[,}]')
 
 
@@ -165,6 +169,10 @@ class RunStreams:
     def _columns(self) -> dict[tuple[str, str, int, int], Column]:
         return {}
 
+    @cached_property
+    def _tiles(self) -> OrderedDict[tuple[str, int], Column]:
+        return OrderedDict()
+
     def window(self, split: str, metrics: Sequence[str], *, first_step: int, last_step: int) -> Table:
         """Return a split's rows of some metrics between two steps; only those lines of the stream are read."""
         columns = {metric: self._column(split, metric, first_step, last_step) for metric in metrics}
@@ -177,11 +185,26 @@ class RunStreams:
         )
 
     def _column(self, split: str, metric: str, first: int, last: int) -> Column:
-        path = self.folder / (STEPS if split == "train" else REVIEWS)
         if split == "train":
-            return column(path, metric=metric, split=split, first_step=first, last_step=last)
-        # Many predictions ask for the same review; a training window is large and asked for once.
+            last = min(last, self.done_steps)
+            tiles = [self._tile(metric, number) for number in range((first - 1) // TILE_STEPS, -(-last // TILE_STEPS))]
+            return between(tiles, first_step=first, last_step=last)
+        # Many predictions ask for the same review.
         key = (split, metric, first, last)
         if key not in self._columns:
+            path = self.folder / REVIEWS
             self._columns[key] = column(path, metric=metric, split=split, first_step=first, last_step=last)
         return self._columns[key]
+
+    def _tile(self, metric: str, number: int) -> Column:
+        """Return a metric's training rows of ``TILE_STEPS`` steps: windows overlap, and a line is slow to read."""
+        tile = self._tiles.pop((metric, number), None)
+        first, last = number * TILE_STEPS + 1, (number + 1) * TILE_STEPS
+        if tile is None:
+            tile = column(self.folder / STEPS, metric=metric, split="train", first_step=first, last_step=last)
+        # A run that goes on may still fill the last one.
+        if last <= self.done_steps:
+            self._tiles[metric, number] = tile
+            if len(self._tiles) > MOST_TILES:
+                self._tiles.popitem(last=False)
+        return tile

@@ -7,14 +7,14 @@ objects.
 
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, TypeAlias, cast, final
 
 import msgspec
 import numpy as np
@@ -156,6 +156,26 @@ def column(path: Path, *, metric: str, split: str, first_step: int, last_step: i
         start = _offset(data, first_step, end)
         chunk = data[start : _offset(data, last_step + 1, end)]
     return parsed(chunk, metric, split=split, path=path)
+
+
+def between(columns: Sequence[Column], *, first_step: int, last_step: int) -> Column:
+    """Return the rows of columns in order of their steps, from ``first_step`` to ``last_step``."""
+    steps, keys = (
+        np.concatenate([getattr(one, name) for one in columns] or [np.empty(0, np.int64)]) for name in ("steps", "keys")
+    )
+    start, end = np.searchsorted(steps, (first_step, last_step + 1))
+    roles = [role for role in CELL_NAMES if any(role in one.totals for one in columns)]
+    totals, counts = (
+        {role: np.concatenate([_of_role(one, name, role) for one in columns])[start:end] for role in roles}
+        for name in ("totals", "counts")
+    )
+    occur = [role for role in roles if counts[role].any()]
+    of = {role: totals[role] for role in occur}, {role: counts[role] for role in occur}
+    return Column(steps[start:end], keys[start:end], *of)
+
+
+def _of_role(one: Column, name: Literal["totals", "counts"], role: str) -> Floats:
+    return cast("Floats", getattr(one, name).get(role, np.zeros(len(one.steps))))
 
 
 def parsed(chunk: bytes, metric: str, *, path: Path, split: str = "train") -> Column:
