@@ -73,6 +73,8 @@ ON_A_LINE: list[tuple[str, str, Change, str]] = [
     ("reorder", LEDGER, lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]], "ledger.jsonl:4: its seq is 4"),
     ("cut the tail", LEDGER, lambda lines: lines[:-1], "ledger.head: it does not witness the last of"),
     ("cut a run's tail", REVIEWS, lambda lines: lines[:-1], rf"{REVIEWS}:\d+: ledger.jsonl:\d+ sealed \d+ lines"),
+    ("what no run writes", REVIEWS, replaced(b'"index":', b'"index":[],"was":'), f"{REVIEWS}:2: its content"),
+    ("counts of nothing", REVIEWS, replaced(b",1]", b",0]"), f"{REVIEWS}:2: its content"),
     ("duplicate keys", LEDGER, replaced(b'"v":1}', b'"v":1,"v":1}'), "ledger.jsonl:1: the key 'v' stands twice"),
     ("1e400", LEDGER, replaced(b'"below":0.9', b'"below":1e400'), "1e400 is beyond the range of numbers"),
     ("NaN", LEDGER, replaced(b'"below":0.9', b'"below":NaN'), "NaN is not a JSON number"),

@@ -14,7 +14,7 @@ from leonids.claims.lint import lint
 from leonids.claims.metrics import metric_versions
 from leonids.claims.prediction import resolved
 from leonids.digest import Json, canonical_json
-from leonids.errors import IntegrityError, OutputError, SpecError, UsageError
+from leonids.errors import OutputError, SpecError, UsageError
 from leonids.launch import Pass, check_installed, launch, rehearsal
 from leonids.ledger.chain import Ledger, heads_in, read_entries
 from leonids.ledger.entry import Entry
@@ -156,10 +156,11 @@ def verdict_json(verdict: Verdict) -> dict[str, Json]:
 def judge_folder(folder: StudyFolder, *, at: float | None) -> tuple[Verdict, ...]:
     """Return the verdicts on a folder's predictions at a progress, or at the end (None). Writes nothing."""
     # To hash long streams takes as long as to judge them and can be done beside (``begin_checks``): so verdicts are
-    # made before it is known that the streams are what was sealed, and made again where they are not.
+    # made before it is known that the streams are what was sealed, and made again where they are not. What was changed
+    # may hold anything, and whatever that raises is raised again below where it is not that.
     folder.begin_checks()
     evidence = FolderEvidence(folder, until=at, checked=False)
-    with suppress(IntegrityError):
+    with suppress(Exception):
         verdicts = judge(folder.hypotheses, evidence, at=at, withdrawn=folder.withdrawn)
         # From the end: a process beside has begun at the beginning.
         if all(folder.is_intact(*rests) for rests in reversed(evidence.rests_on)):
