@@ -24,13 +24,16 @@ from judge_speed import ARMS, write_study
 from playwright.sync_api import sync_playwright
 
 PAINT = "performance.getEntriesByType('paint').find(e => e.name === 'first-contentful-paint')?.startTime"
+PATIENCE_S = 60
 POINTS = "Number(document.querySelector('figure[data-points]')?.dataset.points || 0)"
 
 
 def until(page: Any, says: str) -> float:
-    """Return the seconds until an expression holds in the page."""
+    """Return the seconds until an expression holds in the page; after a minute it never will."""
     begun = time.perf_counter()
     while not page.evaluate(says):
+        if time.perf_counter() - begun > PATIENCE_S:
+            raise SystemExit(f"{says}: not within {PATIENCE_S} s; a study that is kept must have one seed an arm")
         time.sleep(0.01)
     return time.perf_counter() - begun
 
