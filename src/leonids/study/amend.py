@@ -10,7 +10,7 @@ from leonids.digest import Json
 from leonids.errors import LateError, UsageError
 from leonids.ledger.chain import Ledger
 from leonids.ledger.entry import Entry
-from leonids.ledger.registered import check_reason, registered
+from leonids.ledger.registered import check_reason
 from leonids.spec import read_text, read_yaml, validate
 from leonids.study.folder import StudyFolder
 from leonids.study.forecast import with_band
@@ -28,7 +28,7 @@ def amend(out: Path, file: Path, *, reason: str) -> tuple[Entry, str]:
     for arm in claim.arms:
         if arm not in folder.study.arms:
             raise UsageError(f"{claim.id} speaks of arm {arm!r}", rule=f"arms are {', '.join(folder.study.arms)}")
-    versions = registered(folder.entries).get(claim.id, ())
+    versions = folder.registered.get(claim.id, ())
     name = f"{claim.id}.v{len(versions) + 1}" if versions else claim.id
     if name in folder.locks:
         raise UsageError(f"{name} is another prediction's id", way_out="give the claim an id of its own")

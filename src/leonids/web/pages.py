@@ -9,7 +9,6 @@ from leonids.claims.cards import card_of
 from leonids.claims.prediction import Prediction
 from leonids.errors import LeonidsError, UsageError
 from leonids.ledger.entry import Entry
-from leonids.ledger.registered import registered
 from leonids.report.anatomy import SHORT
 from leonids.report.blocks import filled
 from leonids.report.claimed import claimed, consequence, found, measured, word_of
@@ -174,7 +173,7 @@ def prediction(shelf: Shelf, findings: Findings, query: Mapping[str, str]) -> Co
     verdict = findings.verdicts.get(claim.id)
     folder = findings.folder
     family = next(said for said in folder.hypotheses.values() if claim in said.predictions)
-    locks = registered(folder.entries).get(folder.locks[claim.id][0], ())
+    locks = folder.registered.get(folder.locks[claim.id][0], ())
     return {
         **_row(findings, claim),
         "hypothesis": family,
