@@ -36,7 +36,7 @@ def stream_key(*parts: str | int) -> int:
 
     Sums such as ``seed + index`` make neighbouring seeds share almost all of their examples.
     """
-    text = "\x1f".join(str(part) for part in parts)
+    text = "\x1f".join([str(part) for part in parts])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big")
 
 

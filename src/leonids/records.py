@@ -36,9 +36,7 @@ CELL_NAMES: tuple[str, ...] = tuple(sorted({cell for cells in CELLS.values() for
 """Every cell, as canonical JSON lists them."""
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Characters ``[start, end)`` of an example's text (prompt + completion) that share a role."""
 
     start: int

@@ -234,6 +234,25 @@ def seal_less(entries):
     return entries
 
 
+def _last_head(entries):
+    return next(entry for entry in reversed(entries) if entry["type"] == "run_end")["body"]["streams"]["steps"]
+
+
+def state_another_hash_of_the_bytes(entries):
+    _last_head(entries)["file_sha256"] = "0" * 64
+    return entries
+
+
+def state_fewer_bytes(entries):
+    _last_head(entries)["bytes"] -= 1
+    return entries
+
+
+def state_bytes_alone(entries):
+    del _last_head(entries)["file_sha256"]
+    return entries
+
+
 def name_a_folder_elsewhere(entries):
     start = {**entries[2], "ts": entries[-1]["ts"], "body": {"run": "../elsewhere", "manifest": ""}}
     return [*entries, start]
@@ -251,6 +270,9 @@ def name_a_folder_elsewhere(entries):
         (start_twice, "starts a second time"),
         (go_on_after_the_end, "had ended before this"),
         (seal_less, "goes back from|not the line"),
+        (state_another_hash_of_the_bytes, "of the bytes of r128/steps.jsonl up to line"),
+        (state_fewer_bytes, "of the bytes of r128/steps.jsonl up to line"),
+        (state_bytes_alone, "does not state the bytes of its lines and their file_sha256 together"),
         (name_a_folder_elsewhere, "is not the name of a run"),
     ],
 )
@@ -258,6 +280,18 @@ def test_a_chain_that_was_sealed_anew_still_contradicts_itself(finished, rebuilt
     rebuilt(finished, attack)
     assert any(part in told(finished) for part in why.split("|"))
     assert not verify(finished).ok
+
+
+def test_heads_of_the_first_form_say_nothing_of_bytes_and_are_whole(finished, rebuilt):
+    def without_bytes(entries):
+        last_start = max(entry["seq"] for entry in entries if entry["type"] == "data_start")
+        for entry in entries[last_start:]:
+            for head in entry["body"].get("streams", {}).values():
+                del head["bytes"], head["file_sha256"]
+        return entries
+
+    rebuilt(finished, without_bytes)
+    assert verify(finished).ok
 
 
 def test_a_prediction_that_came_after_the_data_is_said(finished):

@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leonids.claims.prediction import resolved
-from leonids.gym.items import UNKNOWN
-from leonids.gym.tasks import TASKS
+from leonids.gym.tasks import TASKS, UNKNOWN
 from leonids.ledger.chain import Ledger
 from leonids.ledger.runs import RunWriter
 from leonids.report import facts

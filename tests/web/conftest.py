@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from leonids.study.folder import StudyFolder
-from leonids.web.serve import listen, make_server
+from leonids.web.serve import listen, make_server, open_door
 
 
 def loaded(path: Path, name: str) -> ModuleType:
@@ -87,7 +87,8 @@ class Client:
 def serving(out: Path, *, port: int | None = 0) -> Iterator[Client]:
     """Serve a folder in a thread; port 0 is any free one."""
     with listen("127.0.0.1", port) as bound:
-        server, link = make_server(out, bound=bound)
+        door, link = open_door(out, bound=bound)
+        server = make_server(out, door, bound=bound)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         try:

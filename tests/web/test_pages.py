@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leonids.errors import MissingDependency, UsageError
 from leonids.report.findings import gather
 from leonids.report.reliability import Reliability, reliability
 from leonids.study.folder import StudyFolder
 from leonids.study.streams import table_of
+from leonids.web import serve
 from leonids.web.chart import FORMULA, Chart, Line, as_csv
 from leonids.web.charts import CHARTS, Asked, chart_named
 from leonids.web.drawing import svg
@@ -274,14 +276,26 @@ def test_starting_loads_neither_torch_nor_matplotlib(whole: StudyFolder) -> None
     code = f"""if True:
         import sys
         from pathlib import Path
-        from leonids.web.serve import listen, make_server
+        from leonids.web.serve import listen, make_server, open_door
         from leonids.web.pages import board
         with listen("127.0.0.1", 0) as bound:
-            make_server(Path({str(whole.out)!r}), bound=bound)
+            out = Path({str(whole.out)!r})
+            make_server(out, open_door(out, bound=bound)[0], bound=bound)
         print(*sorted({{"torch", "transformers", "matplotlib", "peft"}} & set(sys.modules)))
     """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
+
+
+def test_a_link_is_named_only_where_the_page_can_be_served(
+    whole: StudyFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError):
+        serve.serve(tmp_path, port=0)
+    monkeypatch.setattr(serve, "find_spec", lambda name: None if name == "jinja2" else name)
+    with pytest.raises(MissingDependency, match=r"'jinja2' is not installed.*leonids\[web\]"):
+        serve.serve(whole.out, port=0)
+    assert capsys.readouterr().err == ""
 
 
 def test_every_kind_of_chart_is_on_a_page(site: Any) -> None:

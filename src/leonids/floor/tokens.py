@@ -10,23 +10,20 @@ An answer is one choice among the oracle's texts, each with its end token, so no
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Protocol, TypeAlias, final
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from leonids.errors import FloorError
 from leonids.records import ROLES, Emission, Example, Role
-from leonids.universe.catalog import shipped_names
 from leonids.universe.chance import Site
-from leonids.universe.splits import TRANSFER, names_like
+from leonids.universe.splits import TRANSFER
 from leonids.universe.universe import Universe
 
 PROMPT, STRUCTURE, COPIED, DECIDED, END = range(len(ROLES))
-
-RENAMING = ("train", "transfer:renamed")
 
 
 class Tokenizer(Protocol):
@@ -164,9 +161,9 @@ class OptionTable:
         return (*self.options[option], token) in self._sharing
 
 
-def role_at(offsets: tuple[int, int], roles: Sequence[int]) -> int:
+def role_at(offsets: tuple[int, int], roles: bytes) -> int:
     """Return the role of a token over characters ``offsets``: decided, else copied, else structure."""
-    inside = set(roles[offsets[0] : offsets[1]])
+    inside = roles[offsets[0] : offsets[1]]
     for role in (DECIDED, COPIED):
         if role in inside:
             return role
@@ -182,7 +179,7 @@ def encode_foreign(example: Example, tokenizer: Tokenizer) -> Encoded:
     for text, (ids, _) in zip((example.prompt, example.completion), parts, strict=True):
         _check_given_back(tokenizer, ids, text)
     (prompt, _), (answer, offsets) = parts
-    roles = _character_roles(example)
+    roles = _character_roles(example.completion, _shape(example))
     ids = [tokenizer.end_id, *prompt, *answer, tokenizer.end_id]
     prompt_tokens = 1 + len(prompt)
     return Encoded(
@@ -203,34 +200,6 @@ def _check_given_back(tokenizer: Tokenizer, ids: Sequence[int], text: str) -> No
         )
 
 
-def equal_token_share(universe: Universe, tokenizer: Tokenizer) -> float:
-    """Return the share of words that ``transfer:renamed`` replaces by words of as many tokens.
-
-    Raises ``SpecError`` where the universe has no such split.
-    """
-    names, words = (universe.names(split) for split in RENAMING)
-    return _equal_share(names, words, _tokens_of(universe, tokenizer))
-
-
-def renaming_of_equal_tokens(universe: Universe, tokenizer: Tokenizer) -> tuple[tuple[str, ...], float]:
-    """Return the shipped words that come nearest to the universe's names in tokens, then in spelling.
-
-    With them the share of names that they equal in tokens. Raises ``SpecError`` where there are too few words.
-    """
-    tokens = _tokens_of(universe, tokenizer)
-    words = names_like(universe.names(), shipped_names(), tokens=tokens)
-    return words, _equal_share(universe.names(), words, tokens)
-
-
-def _tokens_of(universe: Universe, tokenizer: Tokenizer) -> Callable[[str], int]:
-    """Return how many tokens a name has as the universe writes it."""
-    return cache(lambda name: len(tokenizer.encode(universe.spec.layout.name.replace("{}", name))[0]))
-
-
-def _equal_share(names: Sequence[str], words: Sequence[str], tokens: Callable[[str], int]) -> float:
-    return sum(tokens(a) == tokens(b) for a, b in zip(names, words, strict=True)) / len(names)
-
-
 @final
 class TokenFloor:
     """Encodes a universe's examples with one tokenizer, with the exact floor of every token.
@@ -245,12 +214,20 @@ class TokenFloor:
         self._sites: dict[str, Site] = {}
         self._tables: dict[str, OptionTable] = {}
         self._ids = lru_cache(maxsize=100_000)(self._encode_text)
+        # Counts, and lists of one, are the answers of many examples.
+        self._answered = lru_cache(maxsize=100_000)(self._answer_tokens)
         self._checked_examples = checked_examples
         self._admit("train")
 
     def _encode_text(self, text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
         ids, offsets = self._tokenizer.encode(text)
         return tuple(ids), tuple(offsets)
+
+    def _answer_tokens(self, text: str, shape: "Shape") -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return an answer's tokens with the end token, and their roles."""
+        ids, offsets = self._ids(text)
+        roles = _character_roles(text, shape)
+        return (*ids, self._tokenizer.end_id), (*[role_at(span, roles) for span in offsets], END)
 
     def _admit(self, split: str) -> None:
         """Take in the sites of a split's program, after checking its first texts."""
@@ -309,7 +286,7 @@ class TokenFloor:
             answer_costs = _paid(ended, answer_ids, answer_costs, example.completion)
         return Encoded(
             ids=[*ids, *answer_ids],
-            roles=[PROMPT] * prompt_tokens + answer_roles,
+            roles=[*[PROMPT] * prompt_tokens, *answer_roles],
             floor_nats=[*floor, *answer_costs],
             prompt_tokens=prompt_tokens,
             nexts={prompt_tokens + at: shares for at, shares in nexts.items()},
@@ -334,12 +311,9 @@ class TokenFloor:
 
     def _answer(
         self, example: Example
-    ) -> tuple[Sequence[int], list[int], Sequence[float], dict[int, dict[int, float]]]:
+    ) -> tuple[Sequence[int], tuple[int, ...], Sequence[float], dict[int, dict[int, float]]]:
         end = self._tokenizer.end_id
-        ids, offsets = self._ids(example.completion)
-        roles = _character_roles(example)
-        token_roles = [role_at(span, roles) for span in offsets] + [END]
-        tokens = (*ids, end)
+        tokens, token_roles = self._answered(example.completion, _shape(example))
         if len(example.answers) == 1:
             return tokens, token_roles, (0.0,) * len(tokens), {}
         costs, nexts = _along(tokens, [((*self._ids(text)[0], end), share) for text, share in example.answers.items()])
@@ -388,11 +362,22 @@ def _paid(ended: Ended, tokens: Sequence[int], costs: Sequence[float], text: str
     return costs[0] + nats, *costs[1:]
 
 
-def _character_roles(example: Example) -> list[int]:
-    ids: dict[Role, int] = {role: i for i, role in enumerate(ROLES)}
+Shape: TypeAlias = tuple[tuple[int, Role], ...]
+"""The roles of an answer's characters: each with where it ends, 0 or less where that is in the prompt."""
+
+_ROLE_BYTE: dict[Role, bytes] = {role: bytes((i,)) for i, role in enumerate(ROLES)}
+
+
+def _shape(example: Example) -> Shape:
     first = len(example.prompt)
-    roles = [STRUCTURE] * len(example.completion)
-    for span in example.spans:
-        for position in range(max(span.start - first, 0), span.end - first):
-            roles[position] = ids[span.role]
-    return roles
+    return tuple([(end - first, role) for _, end, role in example.spans])
+
+
+def _character_roles(text: str, shape: Shape) -> bytes:
+    """Return the index of each character's role: spans follow on each other."""
+    roles, at = bytearray(), 0
+    for end, role in shape:
+        if end > at:
+            roles += _ROLE_BYTE[role] * (end - at)
+            at = end
+    return bytes(roles) + _ROLE_BYTE["structure"] * (len(text) - at)

@@ -29,8 +29,6 @@ NO_ANSWER, ASKED, TRAINED, SHOWN = (
 )
 """Why a drawn item is passed over; whoever asks may have reasons of their own. All are counted, none is silent."""
 
-UNKNOWN = "floor and distance from training unknown, since nobody knows the probabilities of these tasks"
-
 INTRO = "Write the answer like this: "
 
 
@@ -129,16 +127,6 @@ class Items:
             meaning=meaning,
             tags={"task": task.name, "distance": task.distance},
         )
-
-
-def passed_over_line(reasons: Mapping[str, int]) -> str:
-    """Return in words how many drawn items could not be asked, and why.
-
-    >>> passed_over_line({"asked before": 2}), passed_over_line({})
-    ('2 drawn items passed over (asked before 2)', 'no drawn item passed over')
-    """
-    each = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
-    return f"{sum(reasons.values())} drawn items passed over ({each})" if reasons else "no drawn item passed over"
 
 
 def marks(text: str, example: Example, universe: Universe) -> tuple[bool, bool]:

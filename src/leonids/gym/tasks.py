@@ -1,7 +1,7 @@
 """Which foreign tasks are asked, how far each is from LEO, and how an answer to it is read, exactly."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, final
 
@@ -13,10 +13,22 @@ DISTANCES: tuple[Distance, ...] = ("near", "mid", "far")
 """``near``: a skill of LEO in other words. ``mid``: a list or a chain worked through item by item, by a step or from
 facts that LEO does not teach. ``far``: algebra, number theory, an unknown rule, a search."""
 
+UNKNOWN = "floor and distance from training unknown, since nobody knows the probabilities of these tasks"
+
 _NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 _WORD = re.compile(r"[A-Za-z]+")
 _WORDS = re.compile(r"[A-Za-z]+(?:, [A-Za-z]+)*")
 _DECIMALS = re.compile(r"\[(?:'-?\d+(?:\.\d+)?'(?:, '-?\d+(?:\.\d+)?')*)?\]", re.ASCII)
+
+
+def passed_over_line(reasons: Mapping[str, int]) -> str:
+    """Return in words how many drawn items could not be asked, and why.
+
+    >>> passed_over_line({"asked before": 2}), passed_over_line({})
+    ('2 drawn items passed over (asked before 2)', 'no drawn item passed over')
+    """
+    each = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+    return f"{sum(reasons.values())} drawn items passed over ({each})" if reasons else "no drawn item passed over"
 
 
 def read_number(text: str) -> Value | None:

@@ -68,7 +68,7 @@ def watermark_of(
         later = lock.seq < entry.known_before
         if later and entry.type in ("run_head", "run_end") and entry.body.get("run") == run:
             reached = cast("Mapping[str, int]", entry.body.get("reached", {}))
-            return {stream: max(head[0], reached.get(stream, 0)) for stream, head in heads_of(entry.body).items()}
+            return {stream: max(head.records, reached.get(stream, 0)) for stream, head in heads_of(entry.body).items()}
     return None
 
 

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from json.encoder import encode_basestring
-from typing import Any
+from typing import Any, NamedTuple
 
 LEDGER, HEAD, MANIFEST = "ledger.jsonl", "ledger.head", "manifest.json"
 STREAMS = ("steps", "reviews")
@@ -28,6 +28,19 @@ TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 SEAL = re.compile(rb',"sha256":"([0-9a-f]{64})"\}')
 SEAL_BYTES = 77
 SAFE_INTEGER = 2**53 - 1
+
+
+class Head(NamedTuple):
+    """How far a stream had come: ``records`` lines with the first, the last one's hash ``sha256``.
+
+    ``size`` is the number of bytes that these lines have, ``file_sha256`` the SHA-256 of those bytes: the same lines a
+    second time, in a form that is checked as fast as a file is read. Heads written before it was have neither.
+    """
+
+    records: int
+    sha256: str
+    size: int | None = None
+    file_sha256: str | None = None
 
 
 class Broken(ValueError):
@@ -214,17 +227,20 @@ def head_bytes(count: int, sha256: str) -> bytes:
     return canonical({"count": count, "sha256": sha256, "v": VERSION}) + b"\n"
 
 
-def heads_of(body: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
-    """Return ``{stream: (records, sha256)}`` of a head's body; ``records`` counts lines with the first."""
+def heads_of(body: Mapping[str, Any]) -> dict[str, Head]:
+    """Return each stream's head of a body that states them. Raises ``Broken`` where it does not."""
     streams = body.get("streams")
     if not isinstance(streams, Mapping) or set(streams) != set(STREAMS):
         raise Broken(f"it does not state the heads of {' and '.join(STREAMS)}")
-    heads: dict[str, tuple[int, str]] = {}
+    heads: dict[str, Head] = {}
     for stream, head in streams.items():
         records = head.get("records") if isinstance(head, Mapping) else None
         if type(records) is not int or records < 1 or not isinstance(head.get("sha256"), str):
             raise Broken(f"its head of {stream} is not a number of records and a sha256")
-        heads[stream] = (records, head["sha256"])
+        size, file_sha256 = head.get("bytes"), head.get("file_sha256")
+        if (type(size) is not int or size < 1 or not isinstance(file_sha256, str)) and {size, file_sha256} != {None}:
+            raise Broken(f"its head of {stream} does not state the bytes of its lines and their file_sha256 together")
+        heads[stream] = Head(records, head["sha256"], size, file_sha256)
     return heads
 
 

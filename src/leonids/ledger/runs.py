@@ -17,7 +17,7 @@ from leonids.errors import IntegrityError, OutputError, UsageError
 from leonids.ledger.chain import Ledger
 from leonids.ledger.disk import make_folder, unreadable, unwritable, write_whole
 from leonids.ledger.entry import Entry, EntryType
-from leonids.ledger.hashing import Rolling
+from leonids.ledger.hashing import Checks
 from leonids.ledger.lines import (
     FIRST,
     LINE_DOMAIN,
@@ -25,6 +25,7 @@ from leonids.ledger.lines import (
     RUN_NAME,
     STREAMS,
     Broken,
+    Head,
     canonical,
     first_record,
     heads_of,
@@ -158,17 +159,17 @@ def intact(out: Path, wanted: Sequence[Sealed], entries: Mapping[str, Sequence[E
     """
     marks = {one[:2]: _mark(out, one, entries[one[0]]) for one in wanted}
     sealed = {key: mark for key, mark in marks.items() if not isinstance(mark, bool)}
-    place, rolling = {key: i for i, key in enumerate(sealed)}, Rolling([mark[:2] for mark in sealed.values()])
+    place, checks = {key: i for i, key in enumerate(sealed)}, Checks(list(sealed.values()))
 
     def is_intact(run: str, stream: str) -> bool:
         mark = marks[run, stream]
-        return mark if isinstance(mark, bool) else rolling.of(place[run, stream]) == mark[2]
+        return mark if isinstance(mark, bool) else checks.of(place[run, stream])
 
     return is_intact
 
 
-def _mark(out: Path, wanted: Sealed, sealed: Sequence[Entry]) -> bool | tuple[Path, int, str]:
-    """Return how far a stream is hashed and what the hash must be; or at once whether it is intact."""
+def _mark(out: Path, wanted: Sealed, sealed: Sequence[Entry]) -> bool | tuple[Path, Head]:
+    """Return the head that a stream must have; or at once whether it is intact."""
     run, stream, until = wanted
     folder = out / run
     path, start = folder / f"{stream}.jsonl", next((entry for entry in sealed if entry.type == "data_start"), None)
@@ -181,7 +182,7 @@ def _mark(out: Path, wanted: Sealed, sealed: Sequence[Entry]) -> bool | tuple[Pa
     first = canonical(_first(start, stream))
     if rolled(path, 1) != sha256_hex(LINE_DOMAIN, FIRST.encode() + first):
         return False
-    return path, *next((head for head in heads if head[0] > until), heads[-1])
+    return path, next((head for head in heads if head.records > until), heads[-1])
 
 
 def _is_file_of(path: Path, sha256: Json) -> bool:
@@ -249,14 +250,15 @@ def _goal(folder: Path, entries: Sequence[Entry], stated: Watermark | None) -> d
     goal: dict[str, tuple[int, str | None]] = dict.fromkeys(STREAMS, (1, None))
     if stated is not None:
         try:
-            goal = {**heads_of({"streams": stated})}
+            goal = {name: head[:2] for name, head in heads_of({"streams": stated}).items()}
         except Broken as error:
             raise IntegrityError(f"the checkpoint's watermark of {folder.name} is none ({error})") from None
     sealed = [entry for entry in entries if entry.type == "run_head" and entry.body.get("run") == folder.name]
-    for name, (most, _) in heads_of(sealed[-1].body).items() if sealed else ():
-        if most > goal[name][0]:
+    for name, head in heads_of(sealed[-1].body).items() if sealed else ():
+        if head.records > goal[name][0]:
             raise IntegrityError(
-                f"{folder / name}.jsonl: the checkpoint is at line {goal[name][0]}, the ledger has sealed {most}",
+                f"{folder / name}.jsonl: the checkpoint is at line {goal[name][0]}, the ledger has sealed "
+                f"{head.records}",
                 rule="sealed lines are not computed again",
                 way_out="resume from the last checkpoint, or start the run anew under another --out",
             )

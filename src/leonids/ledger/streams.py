@@ -18,6 +18,7 @@ from leonids.ledger.lines import (
     LINE_DOMAIN,
     SEAL_BYTES,
     Broken,
+    Head,
     canonical,
     numbered,
     open_line,
@@ -25,7 +26,10 @@ from leonids.ledger.lines import (
 )
 
 StreamHead = dict[str, int | str]
-"""``{"records": lines so far with the first, "sha256": the last line's}``."""
+"""``lines.Head`` in the ledger's words: ``records``, ``sha256``, and of the lines' ``bytes`` the ``file_sha256``."""
+
+PART_BYTES = 1 << 20
+"""As much of a file is hashed at a time, and Python's lock is let go of meanwhile."""
 
 NON_FINITE = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
@@ -38,11 +42,13 @@ class RunStream:
     ``float(text)`` reads them back.
     """
 
-    __slots__ = ("_descriptor", "_path", "records", "sha256")
+    __slots__ = ("_content", "_descriptor", "_path", "_size", "records", "sha256")
 
-    def __init__(self, path: Path, *, records: int, sha256: str) -> None:
+    def __init__(self, path: Path, *, records: int, sha256: str, content: bytes) -> None:
         self._path = path
         self._descriptor = open_for_append(path)
+        self._content = hashlib.sha256(content)
+        self._size = len(content)
         self.records = records
         self.sha256 = sha256
 
@@ -53,13 +59,16 @@ class RunStream:
         except ValueError:
             content = self._with_non_finite(record)
         sha256 = sha256_hex(LINE_DOMAIN, self.sha256.encode() + content)
-        append(self._descriptor, content[:-1] + b',"sha256":"' + sha256.encode() + b'"}\n', path=self._path)
+        line = content[:-1] + b',"sha256":"' + sha256.encode() + b'"}\n'
+        append(self._descriptor, line, path=self._path)
+        self._content.update(line)
+        self._size += len(line)
         self.sha256 = sha256
         self.records += 1
 
     def head(self) -> StreamHead:
-        """Return how many lines there are and the last one's hash."""
-        return {"records": self.records, "sha256": self.sha256}
+        """Return how far the stream has come."""
+        return stream_head(Head(self.records, self.sha256, self._size, self._content.hexdigest()))
 
     def sync(self) -> None:
         """Wait until all lines are on the disk. Raises ``OutputError``."""
@@ -89,11 +98,17 @@ def _spelled(value: Any) -> Any:
     return [_spelled(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+def stream_head(head: Head) -> StreamHead:
+    """Return a head in the ledger's words."""
+    words: StreamHead = {"records": head.records, "sha256": head.sha256}
+    return words if head.size is None else words | {"bytes": head.size, "file_sha256": str(head.file_sha256)}
+
+
 def begin(path: Path, first: Mapping[str, Json]) -> RunStream:
     """Start a stream whose first line is ``first``; what a crash left of an unfinished first line is removed."""
     if path.exists():
         truncate(path, 0)
-    stream = RunStream(path, records=0, sha256=FIRST)
+    stream = RunStream(path, records=0, sha256=FIRST, content=b"")
     stream.append(first)
     return stream
 
@@ -106,7 +121,7 @@ def count_lines(path: Path) -> int:
 @final
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A place at which a stream can be cut: its first ``records`` lines, ``size`` bytes, are what was written.
+    """A place at which a stream can be cut: its first ``records`` lines, ``content``, are what was written.
 
     ``reached`` is how many complete lines the file has.
     """
@@ -114,17 +129,18 @@ class Cut:
     path: Path
     records: int
     sha256: str
-    size: int
+    content: bytes
     reached: int
 
     def head(self) -> StreamHead:
         """Return the stream's head after the cut."""
-        return {"records": self.records, "sha256": self.sha256}
+        file_sha256 = hashlib.sha256(self.content).hexdigest()
+        return stream_head(Head(self.records, self.sha256, len(self.content), file_sha256))
 
     def go_on(self) -> RunStream:
         """Remove what follows and return the stream, ready for its next line."""
-        truncate(self.path, self.size)
-        return RunStream(self.path, records=self.records, sha256=self.sha256)
+        truncate(self.path, len(self.content))
+        return RunStream(self.path, records=self.records, sha256=self.sha256, content=self.content)
 
 
 def locate(path: Path, *, records: int, sha256: str | None) -> Cut:
@@ -143,7 +159,7 @@ def locate(path: Path, *, records: int, sha256: str | None) -> Cut:
             raise unlike(f"{path}:{number}", str(error)) from None
     if sha256 is not None and rolling != sha256:
         raise unlike(f"{path}:{records}", "it is not the line that the checkpoint was made at")
-    return Cut(path, records, rolling, sum(len(line) + 1 for line in lines[:records]), len(lines))
+    return Cut(path, records, rolling, b"".join(line + b"\n" for line in lines[:records]), len(lines))
 
 
 def rolled(path: Path, records: int) -> str | None:
@@ -160,6 +176,21 @@ def rolled(path: Path, records: int) -> str | None:
     except OSError as error:
         raise unreadable(path, error) from None
     return None if records else rolling
+
+
+def file_sha256(path: Path, size: int) -> str | None:
+    """Return the SHA-256 of a file's first ``size`` bytes, or None where it has fewer. Raises ``OutputError``."""
+    found, part = hashlib.sha256(), memoryview(bytearray(PART_BYTES))
+    try:
+        with path.open("rb", buffering=0) as handle:
+            while size and (n := handle.readinto(part[:size])):
+                found.update(part[:n])
+                size -= n
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return None if size else found.hexdigest()
 
 
 def read_stream(path: Path) -> Iterator[dict[str, Any]]:

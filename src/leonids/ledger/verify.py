@@ -7,6 +7,7 @@ and the last hash, so that a cut tail shows) and one folder a run with ``manifes
 """
 
 import hashlib
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from leonids.ledger.lines import (
     STREAMS,
     TYPES,
     Broken,
+    Head,
     first_record,
     heads_of,
     numbered,
@@ -59,7 +61,7 @@ class _RunEntries:
     place: str
     line: int
     start: dict[str, Any]
-    marks: list[tuple[str, dict[str, tuple[int, str]]]] = field(default_factory=list)
+    marks: list[tuple[str, dict[str, Head]]] = field(default_factory=list)
     ended: bool = False
 
 
@@ -156,9 +158,9 @@ def _gather(runs: dict[str, _RunEntries], place: str, number: int, entry: dict[s
     if run is None or run.ended:
         raise Broken(f"run {name} {'has no data_start before this' if run is None else 'had ended before this'}")
     marks = heads_of(entry["body"])
-    for stream, (records, _) in marks.items():
-        if run.marks and records < run.marks[-1][1][stream][0]:
-            raise Broken(f"{name}/{stream}.jsonl goes back from {run.marks[-1][1][stream][0]} lines to {records}")
+    for stream, head in marks.items():
+        if run.marks and head.records < (before := run.marks[-1][1][stream].records):
+            raise Broken(f"{name}/{stream}.jsonl goes back from {before} lines to {head.records}")
     run.marks.append((place, marks))
     run.ended = entry["type"] == "run_end"
 
@@ -172,13 +174,13 @@ def check_run(folder: Path, run: _RunEntries, found: Findings) -> None:
         place = f"{run.name}/{stream}.jsonl"
         found.covered.add(place)
         path = folder / place
-        lines, rest = numbered(path.read_bytes() if path.is_file() else b"")
+        raw = path.read_bytes() if path.is_file() else b""
         try:
-            hashes = _rolling(lines, first_record(run.start, run.line, stream))
+            hashes = _rolling(numbered(raw)[0], first_record(run.start, run.line, stream))
         except _At as at:
             found.broken(f"{place}:{at.line}", at.what)
         else:
-            _check_marks(run, stream, hashes, rest, found)
+            _check_marks(run, stream, hashes, raw, found)
 
 
 class _At(Exception):
@@ -201,18 +203,34 @@ def _rolling(lines: list[bytes], first: dict[str, Any]) -> list[str]:
     return hashes
 
 
-def _check_marks(run: _RunEntries, stream: str, hashes: list[str], rest: bytes, found: Findings) -> None:
+class _Content:
+    """The hash of a file's bytes up to one place after another."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw, self._hash, self._at = memoryview(raw), hashlib.sha256(), 0
+
+    def up_to(self, end: int) -> str:
+        self._hash.update(self._raw[self._at : end])
+        self._at = end
+        return self._hash.hexdigest()
+
+
+def _check_marks(run: _RunEntries, stream: str, hashes: list[str], raw: bytes, found: Findings) -> None:
     name = f"{run.name}/{stream}.jsonl"
-    sealed = 0
+    sealed, ends = 0, [at.end() for at in re.finditer(b"\n", raw)]
+    content = _Content(raw)
     for place, marks in run.marks:
-        sealed, sha256 = marks[stream]
+        sealed = marks[stream].records
         if sealed > len(hashes):
             found.broken(f"{name}:{len(hashes) + 1}", f"{place} sealed {sealed} lines, the file has {len(hashes)}")
             return
-        if hashes[sealed - 1] != sha256:
+        if hashes[sealed - 1] != marks[stream].sha256:
             found.broken(f"{name}:{sealed}", f"it is not the line that {place} sealed")
             return
-    beyond = len(hashes) - sealed
+        stated = marks[stream].size, marks[stream].file_sha256
+        if stated != (None, None) and stated != (ends[sealed - 1], content.up_to(ends[sealed - 1])):
+            found.broken(place, f"what it states of the bytes of {name} up to line {sealed} is not so")
+    beyond, rest = len(hashes) - sealed, raw[ends[-1] if ends else 0 :]
     if run.ended and (beyond or rest):
         found.broken(f"{name}:{sealed + 1}", "it was added after the run ended")
     found.checked.append(f"{name}: {len(hashes)} lines, {sealed} of them sealed by {len(run.marks)} ledger entries")

@@ -10,6 +10,9 @@ from typing import NoReturn
 
 from leonids.errors import OutputError
 
+REPORT, FIGURES = "report.md", "figures"
+"""A study's document in its folder, and the folder of its figures there."""
+
 MARKER = re.compile(r"<!-- leonids:(begin|end) ([A-Za-z0-9][A-Za-z0-9_.-]*) -->[ \t]*")
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
 LIKE_A_MARKER = re.compile(r"<!--.*leonids:\s*(begin|end)\b")

@@ -11,12 +11,12 @@ from leonids.errors import MissingDependency, OutputError
 from leonids.ledger.bundle import write_verifier
 from leonids.ledger.disk import make_folder, unreadable, write_whole
 from leonids.report import facts, sections
-from leonids.report.blocks import filled
+from leonids.report.blocks import FIGURES, REPORT, filled
 from leonids.report.escape import markdown
 from leonids.report.findings import Findings, gather
 from leonids.study.folder import StudyFolder
 
-REPORT, FIGURES, PAGE = "report.md", "figures", "report.html"
+PAGE = "report.html"
 
 NO_FIGURES = "Figures are not drawn: matplotlib is not installed. `pip install 'leonids[report]'`, then write it again."
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leonids.gym.items import UNKNOWN, passed_over_line
+from leonids.gym.tasks import UNKNOWN, passed_over_line
 from leonids.ledger.lines import MAIN
 from leonids.ledger.registered import registered
 from leonids.records import Grade

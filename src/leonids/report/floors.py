@@ -6,7 +6,8 @@ from typing import Any
 
 from leonids.floor.entropy import repeats
 from leonids.floor.oracle import ladder, survey
-from leonids.floor.tokens import RENAMING, TokenFloor, equal_token_share, renaming_of_equal_tokens
+from leonids.floor.renaming import RENAMING, equal_token_share, renaming_of_equal_tokens
+from leonids.floor.tokens import TokenFloor
 from leonids.report.sampling import WARNED_SHARE, forecast_line
 from leonids.spec import load_universe
 from leonids.study.conduct import plain

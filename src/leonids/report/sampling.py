@@ -11,8 +11,9 @@ from typing import Any
 from leonids.errors import OutputError
 from leonids.floor.entropy import Repeats, answer_nats, prompt_nats, repeats
 from leonids.floor.tokens import Encoded, TokenFloor, encode_foreign
-from leonids.gym.items import UNKNOWN, Items, passed_over_line
+from leonids.gym.items import Items
 from leonids.gym.source import PACKAGE, VERSION, ReasoningGym
+from leonids.gym.tasks import UNKNOWN, passed_over_line
 from leonids.records import ROLES, Example
 from leonids.report.escape import for_terminal, json_text
 from leonids.spec import RunSpec, load_universe

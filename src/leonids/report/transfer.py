@@ -12,8 +12,7 @@ from typing import TypeAlias, final
 
 import numpy as np
 
-from leonids.gym.items import UNKNOWN, passed_over_line
-from leonids.gym.tasks import DISTANCES
+from leonids.gym.tasks import DISTANCES, UNKNOWN, passed_over_line
 from leonids.report.numbers import LEVEL, Known, Missing, Value, ends, percent, share, value_of
 from leonids.spec import RunSpec
 from leonids.stats.intervals import paired_share_interval

@@ -108,7 +108,7 @@ def sealed_steps(entries: Sequence[Entry], run: str) -> int:
     heads = (e for e in reversed(entries) if e.type in ("run_head", "run_end") and e.body.get("run") == run)
     last = next(heads, None)
     # The first line of a stream says where it starts; a step is a line after it.
-    return 0 if last is None else heads_of(last.body)["steps"][0] - 1
+    return 0 if last is None else heads_of(last.body)["steps"].records - 1
 
 
 @final

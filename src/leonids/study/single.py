@@ -8,7 +8,7 @@ from typing import Any, final
 from leonids.digest import canonical_json
 from leonids.errors import OutputError, UsageError
 from leonids.floor.base_files import find_base
-from leonids.gym.items import UNKNOWN, passed_over_line
+from leonids.gym.tasks import UNKNOWN, passed_over_line
 from leonids.launch import Pass, check_installed, launch, rehearsal
 from leonids.ledger.chain import Ledger, read_entries
 from leonids.ledger.lines import LEDGER

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, final
 
@@ -18,7 +19,7 @@ from leonids.ledger.chain import Ledger
 from leonids.ledger.lines import STREAMS
 from leonids.ledger.manifest import describe
 from leonids.ledger.runs import RunWriter, run_state
-from leonids.ledger.streams import StreamHead, read_stream
+from leonids.ledger.streams import StreamHead, locate, read_stream
 from leonids.records import LossScope
 from leonids.spec import AdapterSpec, RunSpec
 from leonids.train.probe import Totals, add_totals
@@ -313,11 +314,10 @@ def watermark_at(folder: Path, step: int) -> dict[str, StreamHead]:
     """Return the heads that a run's streams had when the trainer saved its checkpoint of ``step``."""
     heads: dict[str, StreamHead] = {}
     for name in STREAMS:
-        for records, line in enumerate(read_stream(folder / f"{name}.jsonl"), 1):
-            if line.get("step", 0) > step:
-                break
-            heads[name] = {"records": records, "sha256": line["sha256"]}
-    if heads.get("steps", {}).get("records") != step + 1:
+        path = folder / f"{name}.jsonl"
+        steps = takewhile(lambda reached: reached <= step, (line.get("step", 0) for line in read_stream(path)))
+        heads[name] = locate(path, records=sum(1 for _ in steps), sha256=None).head()
+    if heads["steps"]["records"] != step + 1:
         raise OutputError(
             f"{folder} does not hold the {step} steps of this checkpoint",
             rule="a run is watched from its first step on",

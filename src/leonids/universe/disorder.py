@@ -18,7 +18,7 @@ from leonids.universe.blueprint import AnswerFormat, Conflict, Noise, UniverseSp
 from leonids.universe.catalog import Things
 from leonids.universe.chance import Chance, Site, enumerate_all
 from leonids.universe.program import Task, evaluate
-from leonids.universe.render import answer_text
+from leonids.universe.render import Pieces, answer_pieces, answer_text
 from leonids.universe.skills import WIDEST_OBJECT, Meanings
 from leonids.universe.values import Record, Value
 
@@ -26,11 +26,12 @@ from leonids.universe.values import Record, Value
 @final
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An answer as it was written: its value, its format and its text."""
+    """An answer as it was written: its value, its format, and its text, whole and in pieces with their roles."""
 
     value: Value
     format: AnswerFormat
     text: str
+    pieces: Pieces
 
 
 def _even(name: str, count: int) -> Site:
@@ -117,7 +118,8 @@ class Answers:
         if self._format_site is not None:
             fmt = chance.latent(self._format_site)
         value = self._shuffled(chance, self._noisy(chance, value_under(meaning)))
-        return Written(value, self.formats[fmt], answer_text(value, self.formats[fmt]))
+        pieces = answer_pieces(value, self.formats[fmt])
+        return Written(value, self.formats[fmt], "".join([text for text, _ in pieces]), pieces)
 
     def _noisy(self, chance: Chance, value: Value) -> Value:
         """Return ``value``, or with the dial's share one of the other numbers of its set."""

@@ -12,6 +12,7 @@ that what follows it comes out right.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal, TypeAlias, final
 
 from leonids.errors import SpecError
@@ -43,6 +44,12 @@ class Step:
         object.__setattr__(self, "text", text)
 
 
+@lru_cache(maxsize=65_536)
+def _item_text(item: Item) -> str:
+    """Return an item in a meaning. Most universes have some thousand items, and each is in many examples."""
+    return ",".join([item.name, *map(str, item.values)])
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -54,10 +61,7 @@ class Task:
     @property
     def meaning(self) -> str:
         """The canonical key: items and pipeline, without wording or format. Splits are bins of its hash."""
-        names, values = zip(*self.items, strict=True)
-        texts = (map(str, column) for column in zip(*values, strict=True))
-        items = ";".join(map(",".join, zip(names, *texts, strict=True)))
-        return f"{items}|{'>'.join([step.text for step in self.steps])}"
+        return f"{';'.join(map(_item_text, self.items))}|{'>'.join([step.text for step in self.steps])}"
 
     def speaks_of(self, word: str) -> bool:
         """Return whether a step, or a branch of one, is about the property ``word``."""

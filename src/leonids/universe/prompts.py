@@ -10,15 +10,14 @@ from typing import final
 from leonids.errors import SpecError
 from leonids.records import Emission
 from leonids.universe.catalog import Item, Things, stated_values
-from leonids.universe.chance import Chance, Sample, Site, site
+from leonids.universe.chance import Chance, Sample, Site, emission_of, site
 from leonids.universe.program import Pipelines, Step, StepSite, Task, stop_chances
 from leonids.universe.splits import Family
 
-LONG_ITEMS = 12
-"""Lists that have so many items or more are drawn column by column; with fewer, that is no faster."""
+_item = partial(tuple.__new__, Item)
 
-_emission = partial(tuple.__new__, Emission)
-"""An ``Emission`` of the tuple of its fields, at half the time of the class's own constructor."""
+LONG_ITEMS = 24
+"""Lists that have so many items or more are drawn column by column; with fewer, that is no faster."""
 
 
 @final
@@ -88,8 +87,8 @@ class Prompts:
 
     def draw_items(self, chance: Chance) -> tuple[Item, ...]:
         """Run the program of the item list: names that are not ``taken``, which are kept in rising order."""
-        if isinstance(chance, Sample) and self._least >= LONG_ITEMS:
-            return self._sampled_items(chance)
+        if isinstance(chance, Sample):
+            return self._sampled_items(chance) if self._least >= LONG_ITEMS else self._sampled_rows(chance)
         choose, names, last = chance.choose, self._things.names, self._layout.last
         values: list[str | int] = [""] * len(self._things.stated)
         chance.lit(self._layout.intro)
@@ -103,6 +102,33 @@ class Prompts:
             items.append(Item(names[name], tuple(values)))
             more = self._more_sites[len(items)]
             if more.options[choose(more)] == last:
+                return tuple(items)
+
+    def _sampled_rows(self, chance: Sample) -> tuple[Item, ...]:
+        """Do what ``draw_items`` does, without a call for each choice."""
+        chance.lit(self._layout.intro)
+        emissions, point, last = chance.emissions, chance.point, self._layout.last
+        at, names, nats = self._name_site, self._things.names, self._name_nats
+        values: list[str | int] = [""] * len(self._things.stated)
+        items: list[Item] = []
+        taken: list[int] = []
+        while True:
+            name = at.option_at(point(), taken)
+            if taken:
+                gone = tuple(taken)
+                emissions.append(emission_of((at.options[name], at.name, name, gone, nats[len(gone)])))
+                insort(taken, name)
+            else:
+                emissions.append(at.emissions[name])
+                taken = [name]
+            for position, column, drawn in self._columns:
+                option = bisect_right(column.cumulative, point())
+                emissions.append(column.emissions[option])
+                values[position] = drawn[option]
+            items.append(_item((names[name], tuple(values))))
+            more = self._more_sites[len(items)].drawn(point())
+            emissions.append(more)
+            if more.text == last:
                 return tuple(items)
 
     def _sampled_items(self, chance: Sample) -> tuple[Item, ...]:
@@ -126,7 +152,7 @@ class Prompts:
         rows.append((*self._going_on[: count - 1], end))
         chance.emissions += chain.from_iterable(zip(*rows, strict=True))
         names = map(self._things.names.__getitem__, options)
-        return tuple(map(Item, names, zip(*values, strict=True) if values else repeat(())))
+        return tuple(map(_item, zip(names, zip(*values, strict=True) if values else repeat(()), strict=False)))
 
     def _sampled_names(self, points: Sequence[float]) -> tuple[list[int], list[Emission]]:
         """Return a different name for each point, all equally likely, with what choosing it emits."""
@@ -140,7 +166,7 @@ class Prompts:
             insort(taken, option)
         nats = self._name_nats[: len(options)]
         texts = map(at.options.__getitem__, options)
-        emissions = list(map(_emission, zip(texts, repeat(at.name), options, without, nats, strict=False)))
+        emissions = list(map(emission_of, zip(texts, repeat(at.name), options, without, nats, strict=False)))
         emissions[0] = at.emissions[first]
         return options, emissions
 

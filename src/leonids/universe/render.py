@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Iterator
+from functools import partial
 from typing import TypeAlias
 
 from leonids.digest import Json
@@ -16,6 +17,9 @@ from leonids.universe.blueprint import AnswerFormat
 from leonids.universe.values import Hundredths, Record, Value, value_json
 
 Pieces: TypeAlias = "list[tuple[str, Role]]"
+
+_span = partial(tuple.__new__, Span)
+"""A ``Span`` of the tuple of its fields, at half the time of the class's own constructor."""
 
 
 def _word_pieces(word: str, fmt: AnswerFormat, opening: Role) -> Pieces:
@@ -77,10 +81,10 @@ def spans_of(prompt: str, pieces: Pieces) -> tuple[Span, ...]:
     start, position = 0, len(prompt)
     for text, now in pieces:
         if now != role and text:
-            spans.append(Span(start, position, role))
+            spans.append(_span((start, position, role)))
             role, start = now, position
         position += len(text)
-    return (*spans, Span(start, position, role))
+    return (*spans, _span((start, position, role)))
 
 
 def answer_json(value: Value) -> Json:

@@ -15,7 +15,7 @@ from leonids.universe.chance import Chance, Sample, Site, derivations
 from leonids.universe.disorder import Answers
 from leonids.universe.program import Task
 from leonids.universe.prompts import Prompts
-from leonids.universe.render import answer_json, answer_pieces, parse_answer, spans_of
+from leonids.universe.render import answer_json, parse_answer, spans_of
 from leonids.universe.skills import SKILLS
 from leonids.universe.splits import TRANSFER, belongs, family_of
 
@@ -184,7 +184,7 @@ class Universe:
             prompt=prompt,
             completion=answer.text,
             answer=answer_json(answer.value),
-            spans=spans_of(prompt, answer_pieces(answer.value, answer.format)),
+            spans=spans_of(prompt, answer.pieces),
             trace=trace,
             answers=answers.dictionary(task, run=seed, written=answer),
             meaning=meaning,

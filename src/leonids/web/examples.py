@@ -13,7 +13,6 @@ from leonids.report.findings import Findings
 from leonids.spec import RunSpec
 from leonids.study.folder import StudyFolder
 from leonids.study.streams import Table
-from leonids.universe.universe import Universe
 from leonids.web.shelf import Shelf
 
 A_PAGE = 25
@@ -160,6 +159,8 @@ def _redrawn(rows: list[Row], run: RunSpec, split: str) -> list[Row]:
     """Add prompt and right answer, drawn again from the universe of the plan; say so where they are other ones."""
     if run.universe is None:
         return rows
+    from leonids.universe.universe import Universe  # noqa: PLC0415 - one of the pages draws examples, and no start
+
     universe = Universe(run.universe)
     found = []
     for row in rows:

@@ -10,9 +10,8 @@ from leonids.claims.prediction import Prediction
 from leonids.errors import LeonidsError, UsageError
 from leonids.ledger.entry import Entry
 from leonids.report.anatomy import SHORT
-from leonids.report.blocks import filled
+from leonids.report.blocks import FIGURES, REPORT, filled
 from leonids.report.claimed import claimed, consequence, found, measured, word_of
-from leonids.report.document import FIGURES, REPORT
 from leonids.report.escape import visible_lines
 from leonids.report.explain import Explanation, lines
 from leonids.report.findings import Findings

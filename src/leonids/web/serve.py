@@ -3,16 +3,17 @@
 import ipaddress
 import socket
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import uvicorn
-
-from leonids.errors import OutputError, UsageError
+from leonids.errors import OutputError, UsageError, missing_dependency
 from leonids.floor.base_files import cache_folder
-from leonids.web.app import Site
-from leonids.web.gate import Gate
+from leonids.study.folder import StudyFolder
 from leonids.web.session import Door, key_of
-from leonids.web.shelf import Shelf
+
+if TYPE_CHECKING:
+    import uvicorn
 
 PORT = 8757
 """Tried first, so that a page outlives a restart of its server."""
@@ -67,18 +68,32 @@ def names_of(host: str, port: int) -> frozenset[str]:
     return frozenset({f"{name}:{port}" for name in hosts} | (hosts if port == 80 else set()))
 
 
-def make_server(out: Path, *, bound: socket.socket) -> tuple[uvicorn.Server, str]:
-    """Return a server of a folder's page for a listening socket, and the link that opens it once.
+def open_door(out: Path, *, bound: socket.socket) -> tuple[Door, str]:
+    """Return the door of a folder's page, and the link that opens it once, on a listening socket.
 
     Raises ``UsageError`` where the folder holds no study, ``IntegrityError`` where its ledger was changed.
     """
-    shelf = Shelf(out)
+    StudyFolder.open(out)
     host, port = bound.getsockname()[:2]
     door = Door(key_of(cache_folder()), scope=str(out.resolve()))
+    written = f"[{host}]" if ":" in host else host
+    return door, f"http://{written}:{port}/?token={door.token}"
+
+
+def make_server(out: Path, door: Door, *, bound: socket.socket) -> "uvicorn.Server":
+    """Return a server of a folder's page behind its door."""
+    # Some hundreds of modules: whoever has the link opens a browser meanwhile.
+    import uvicorn  # noqa: PLC0415
+
+    from leonids.web.app import Site  # noqa: PLC0415
+    from leonids.web.gate import Gate  # noqa: PLC0415
+    from leonids.web.shelf import Shelf  # noqa: PLC0415
+
+    shelf = Shelf(out)
     servers: list[uvicorn.Server] = []
     site = Site(shelf, ending=lambda: any(server.should_exit for server in servers))
     config = uvicorn.Config(
-        Gate(site.application(), door, names_of(host, port)),
+        Gate(site.application(), door, names_of(*bound.getsockname()[:2])),
         access_log=False,
         log_level="error",
         server_header=False,
@@ -90,19 +105,22 @@ def make_server(out: Path, *, bound: socket.socket) -> tuple[uvicorn.Server, str
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=16 * 1024,
     )
-    written = f"[{host}]" if ":" in host else host
     servers.append(uvicorn.Server(config))
-    return servers[0], f"http://{written}:{port}/?token={door.token}"
+    return servers[0]
 
 
 def serve(out: Path, *, host: str = LOOPBACK, port: int | None = None) -> None:
     """Serve a folder's page until interrupted, and say on stderr where. Raises ``LeonidsError``."""
+    for name in ("uvicorn", "starlette", "jinja2"):
+        if find_spec(name) is None:
+            raise missing_dependency(ModuleNotFoundError(name=name))
     with listen(host, port) as bound:
-        server, link = make_server(out, bound=bound)
+        door, link = open_door(out, bound=bound)
         if not ipaddress.ip_address(host).is_loopback:
             sys.stderr.write("anyone between here and there can read along: the page is not encrypted\n")
         sys.stderr.write(f"{link}\nopens once, in one browser; Ctrl-C ends it, a run goes on\n")
         sys.stderr.flush()
+        server = make_server(out, door, bound=bound)
         # Streams are read beside. A page that is asked for meanwhile reads the ends of many files, and after each waits
         # so long for its turn, not five milliseconds (LOG.md: the first page of 40 runs in half a second, not in 1.35).
         sys.setswitchinterval(0.0001)

@@ -8,7 +8,6 @@ from typing import TypeVar, cast, final
 
 from leonids.errors import LeonidsError
 from leonids.ledger.lines import LEDGER
-from leonids.report.document import blocks_of
 from leonids.report.findings import Findings, gather, judged
 from leonids.study.folder import StudyFolder
 from leonids.study.progress import Progress, RunProgress
@@ -79,6 +78,8 @@ class Shelf:
 
     def read(self) -> None:
         """Read what the reviews say, if the ledger has grown since the last reading; seconds for a large study."""
+        from leonids.report.document import blocks_of  # noqa: PLC0415 - much of it, for what no first page shows
+
         with self._reading:
             at = _size(self.out / LEDGER)
             if self._whole is not None and self._whole.ledger == at:
