@@ -147,7 +147,7 @@ def test_a_latent_that_is_drawn_but_not_added_up_is_refused(
 
     def forgetful(self: Answers, chance: Any, task: Any, **more: Any) -> Any:
         written = write(self, chance, task, **more)
-        return replace(written, text=f"{written.text} ") if chance._point() < 0.1 else written
+        return replace(written, text=f"{written.text} ") if chance.point() < 0.1 else written
 
     monkeypatch.setattr(Answers, "write", forgetful)
     assert refused(base) == "R6"
