@@ -43,7 +43,7 @@ class Size:
     items: tuple[int, ...]
 
 
-SIZES = (Size("nano", 60, 200, (0, 8, 16)), Size("smollm2-135m", 30, 24, (0, 8)))
+SIZES = (Size("nano", 60, 200, (0, 8, 16)), Size("smollm2-135m", 30, 96, (0, 8)))
 
 
 def asked(items: int) -> UniverseSpec:
