@@ -253,6 +253,11 @@ def state_bytes_alone(entries):
     return entries
 
 
+def state_a_list_of_bytes(entries):
+    _last_head(entries)["bytes"] = [1]
+    return entries
+
+
 def name_a_folder_elsewhere(entries):
     start = {**entries[2], "ts": entries[-1]["ts"], "body": {"run": "../elsewhere", "manifest": ""}}
     return [*entries, start]
@@ -272,6 +277,7 @@ def name_a_folder_elsewhere(entries):
         (seal_less, "goes back from|not the line"),
         (state_another_hash_of_the_bytes, "of the bytes of r128/steps.jsonl up to line"),
         (state_fewer_bytes, "of the bytes of r128/steps.jsonl up to line"),
+        (state_a_list_of_bytes, "does not state the bytes of its lines and their file_sha256 together"),
         (state_bytes_alone, "does not state the bytes of its lines and their file_sha256 together"),
         (name_a_folder_elsewhere, "is not the name of a run"),
     ],

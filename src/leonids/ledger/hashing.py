@@ -66,5 +66,5 @@ def _check(work: Work) -> None:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(has_head(*wanted))
-                except BaseException as error:  # noqa: BLE001 - whoever waits for this stream has to hear of it
+                except Exception as error:  # noqa: BLE001 - whoever waits for this stream has to hear of it
                     future.set_exception(error)

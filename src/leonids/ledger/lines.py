@@ -238,7 +238,8 @@ def heads_of(body: Mapping[str, Any]) -> dict[str, Head]:
         if type(records) is not int or records < 1 or not isinstance(head.get("sha256"), str):
             raise Broken(f"its head of {stream} is not a number of records and a sha256")
         size, file_sha256 = head.get("bytes"), head.get("file_sha256")
-        if (type(size) is not int or size < 1 or not isinstance(file_sha256, str)) and {size, file_sha256} != {None}:
+        stated = type(size) is int and size > 0 and isinstance(file_sha256, str)
+        if not stated and (size is not None or file_sha256 is not None):
             raise Broken(f"its head of {stream} does not state the bytes of its lines and their file_sha256 together")
         heads[stream] = Head(records, head["sha256"], size, file_sha256)
     return heads

@@ -15,6 +15,7 @@ from leonids.universe.program import Pipelines, Step, StepSite, Task, stop_chanc
 from leonids.universe.splits import Family
 
 _item = partial(tuple.__new__, Item)
+"""An ``Item`` of the tuple of its fields, as ``emission_of`` makes an emission."""
 
 LONG_ITEMS = 24
 """Lists that have so many items or more are drawn column by column; with fewer, that is no faster."""
