@@ -1,8 +1,9 @@
 """A run's streams as arrays: what the judge, the report and the page read."""
 
 import re
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from array import array
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from leonids.ledger.streams import read_stream
 from leonids.records import CELLS
-from leonids.study.windows import Column, between, column, last_step, steps_of
+from leonids.study.windows import Column, between, column, last_step, records, steps_of
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
@@ -22,6 +23,7 @@ STEPS, REVIEWS = "steps.jsonl", "reviews.jsonl"
 TILE_STEPS, MOST_TILES = 2000, 32
 """Training rows are read and kept in parts of so many steps; of one run so many parts, some 5 MB, at most."""
 
+PART_BYTES = 1 << 20
 WALL = re.compile(rb'"wall_s":([-+.\deE]+)[,}]')
 
 
@@ -73,25 +75,54 @@ def _first_decided(line: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
     return {FIRST_CONFIDENCE: {"decided": [answer["confidence"][place], 1]}, FIRST_RIGHT: {"decided": [right, 1]}}
 
 
-def table_of(lines: list[dict[str, Any]]) -> Table:
+@final
+class _Rows:
+    """A table as it is put together: a row a line, of which nothing else is kept."""
+
+    def __init__(self) -> None:
+        self._steps, self._keys, self._tags = array("q"), array("q"), list[Mapping[str, str | int]]()
+        self._cells = defaultdict[str, defaultdict[str, _Cell]](lambda: defaultdict(_Cell))
+
+    def add(self, line: dict[str, Any]) -> None:
+        row = len(self._steps)
+        self._steps.append(line["step"])
+        self._keys.append(line.get("index", 0))
+        self._tags.append(line.get("tags", {}))
+        for metric, roles in (*line["metrics"].items(), *_first_decided(line).items()):
+            cells = self._cells[metric]
+            for role, pair in roles.items():
+                cell = cells[role]
+                cell.rows.append(row)
+                cell.pairs += pair
+
+    def table(self) -> Table:
+        n, totals, counts = len(self._steps), {}, {}
+        for metric, cells in self._cells.items():
+            for role, cell in cells.items():
+                # A total that is not finite is a text, which numpy reads.
+                pairs, both = np.array(cell.pairs, dtype=np.float64), np.zeros((2, n))
+                both[:, cell.rows] = pairs.reshape(-1, 2).T
+                totals[metric, role], counts[metric, role] = both
+        steps, keys = (np.array(values, dtype=np.int64) for values in (self._steps, self._keys))
+        return Table(steps, keys, totals, counts, tuple(self._tags))
+
+
+@final
+class _Cell:
+    """A metric and a role: the ``rows`` where it occurs, and of each its total and count, one after the other."""
+
+    __slots__ = ("pairs", "rows")
+
+    def __init__(self) -> None:
+        self.rows, self.pairs = list[int](), list[float]()
+
+
+def table_of(lines: Iterable[dict[str, Any]]) -> Table:
     """Return stream lines as a table. A metric that a line lacks counts nothing there."""
-    n = len(lines)
-    totals: dict[tuple[str, str], Floats] = {}
-    counts: dict[tuple[str, str], Floats] = {}
-    for row, line in enumerate(lines):
-        for metric, roles in (line["metrics"] | _first_decided(line)).items():
-            for role, (total, count) in roles.items():
-                key = (metric, role)
-                if key not in totals:
-                    totals[key], counts[key] = np.zeros(n), np.zeros(n)
-                totals[key][row], counts[key][row] = total, count
-    return Table(
-        steps=np.array([line["step"] for line in lines], dtype=np.int64),
-        keys=np.array([line.get("index", 0) for line in lines], dtype=np.int64),
-        totals=totals,
-        counts=counts,
-        tags=tuple(line.get("tags", {}) for line in lines),
-    )
+    rows = _Rows()
+    for line in lines:
+        rows.add(line)
+    return rows.table()
 
 
 @final
@@ -103,41 +134,39 @@ class RunStreams:
     run: str = field(default="")
 
     @cached_property
-    def _step_lines(self) -> list[dict[str, Any]]:
-        path = self.folder / STEPS
-        return [line for line in read_stream(path) if line.get("kind") == "step"] if path.is_file() else []
-
-    @cached_property
-    def _review_lines(self) -> list[dict[str, Any]]:
-        path = self.folder / REVIEWS
-        return list(read_stream(path)) if path.is_file() else []
-
-    @cached_property
     def steps(self) -> Table:
         """Training steps: a row a step."""
-        return table_of(self._step_lines)
+        path = self.folder / STEPS
+        return table_of(line for line in (read_stream(path) if path.is_file() else ()) if line.get("kind") == "step")
 
     @cached_property
+    def _reviewed(self) -> tuple[Mapping[str, Table], tuple[dict[str, Any], ...]]:
+        path, by_split, audits = self.folder / REVIEWS, defaultdict[str, _Rows](_Rows), list[dict[str, Any]]()
+        # A long run's lines, kept as objects, would fill gigabytes.
+        for line in read_stream(path) if path.is_file() else ():
+            if line.get("kind") == "observation":
+                by_split[line["split"]].add(line)
+            elif line.get("kind") == "review":
+                audits.append(line)
+        return {split: rows.table() for split, rows in by_split.items()}, tuple(audits)
+
+    @property
     def observations(self) -> Mapping[str, Table]:
         """Held-out examples by split: a row an example and review."""
-        by_split: dict[str, list[dict[str, Any]]] = {}
-        for line in self._review_lines:
-            if line.get("kind") == "observation":
-                by_split.setdefault(line["split"], []).append(line)
-        return {split: table_of(lines) for split, lines in by_split.items()}
+        return self._reviewed[0]
+
+    @property
+    def audits(self) -> tuple[dict[str, Any], ...]:
+        """What each review said besides: its step, split and the audit by generation."""
+        return self._reviewed[1]
 
     def review(self, split: str, *, step: int) -> Mapping[int, Mapping[str, Any]]:
         """Return the lines of one review, by the example's index."""
         return {
             line["index"]: line
-            for line in self._review_lines
-            if line.get("kind") == "observation" and line["split"] == split and line["step"] == step
+            for line in records(self.folder / REVIEWS, step=step)
+            if line.get("kind") == "observation" and line["split"] == split
         }
-
-    @cached_property
-    def audits(self) -> tuple[dict[str, Any], ...]:
-        """What each review said besides: its step, split and the audit by generation."""
-        return tuple(line for line in self._review_lines if line.get("kind") == "review")
 
     @cached_property
     def wall_s(self) -> float:
@@ -146,9 +175,11 @@ class RunStreams:
         if not path.is_file():
             return 0.0
         # By its text: a long run's lines, parsed, would fill gigabytes for one number.
+        found = 0.0
         with path.open("rb") as handle:
-            lines = (line for line in handle if line.endswith(b"\n"))
-            return sum(float(found[1]) for line in lines if (found := WALL.search(line)))
+            while part := handle.read(PART_BYTES) + handle.readline():
+                found = sum(map(float, WALL.findall(part, 0, part.rfind(b"\n") + 1)), found)
+        return found
 
     @cached_property
     def done_steps(self) -> int:

@@ -116,9 +116,32 @@ def steps_of(path: Path, *, split: str) -> tuple[int, ...]:
         at, end = 0, _end(data)
         while (line := _step_from(data, at, end)) is not None:
             at = _offset(data, line[1] + 1, end)
-            if _lines(data[line[0] : at], kind="observation", split=split, path=path):
+            if _observed(data, line[0], at, split=split, path=path):
                 found.append(line[1])
     return tuple(found)
+
+
+def _observed(data: mmap.mmap, start: int, end: int, *, split: str, path: Path) -> bool:
+    """Whether an example of a split was measured in lines from ``start`` to ``end``; most of them are not read."""
+    named = b'"split":%b' % msgspec.json.encode(split)
+    while (at := data.find(named, start, end)) >= 0:
+        first, start = data.rfind(b"\n", start, at) + 1 or start, data.find(b"\n", at) + 1
+        if _lines(data[first:start], kind="observation", split=split, path=path):
+            return True
+    return False
+
+
+def records(path: Path, *, step: int) -> list[dict[str, Any]]:
+    """Return the records of a stream's one step, whole. Raises ``IntegrityError`` for a line that is not JSON."""
+    with _mapped(path) as data:
+        if data is None:
+            return []
+        end = _end(data)
+        chunk = data[_offset(data, step, end) : _offset(data, step + 1, end)]
+    try:
+        return [line for line in msgspec.json.Decoder(dict).decode_lines(chunk) if line.get("step") == step]
+    except msgspec.DecodeError as error:
+        raise unlike(str(path), f"a line is not a record ({error})") from None
 
 
 @lru_cache

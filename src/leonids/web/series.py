@@ -4,6 +4,7 @@ Only what a chart asked for is kept, and only the last few metrics of all runs, 
 Streams of hundreds of megabytes take a second or two: until they have been read, a curve has evenly spaced points.
 """
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,7 @@ REMEMBERED_BYTES = 80
 AT_ONCE_BYTES = 32 << 20
 """Streams up to this size together are read while a page waits."""
 
-SKETCH_POINTS = 200
+SKETCH_POINTS, SPACED_BYTES = 200, 4096
 READ_AFTER_S = 0.5
 """How long reading waits, so that the page which asked is on the screen before."""
 
@@ -238,12 +239,24 @@ def _names(metric: str, axis: str) -> tuple[str, ...]:
 def _spaced_lines(path: Path) -> bytes:
     """Return whole lines from evenly spaced places of a file, none twice."""
     found: dict[int, bytes] = {}
-    with path.open("rb") as handle:
+    with path.open("rb", buffering=0) as handle:
         end = handle.seek(0, 2)
         for place in np.linspace(0, end, SKETCH_POINTS, endpoint=False).astype(np.int64).tolist():
-            handle.seek(place)
-            handle.readline()
-            at, line = handle.tell(), handle.readline()
-            if line.endswith(b"\n"):
-                found[at] = line
+            at, line = _line_after(handle.fileno(), place)
+            found[at] = line
     return b"".join(found.values())
+
+
+def _line_after(descriptor: int, place: int) -> tuple[int, bytes]:
+    """Return the first whole line that begins after a place, and where; nothing where there is none."""
+    size = SPACED_BYTES
+    while True:
+        # One call, mostly: at each, the page may lose its turn to what is read beside.
+        text = os.pread(descriptor, size, place)
+        start = text.find(b"\n") + 1
+        end = text.find(b"\n", start) + 1
+        if start and end:
+            return place + start, text[start:end]
+        if len(text) < size:
+            return place, b""
+        size *= 2
