@@ -22,7 +22,7 @@ ROLE_TOTALS = st.dictionaries(
 )
 MEASURED = st.dictionaries(st.sampled_from(METRICS), ROLE_TOTALS, max_size=3)
 TAGS = st.dictionaries(
-    st.sampled_from(["step", "kind", "skill"]), st.sampled_from(['"step":7,', '"loss":{"end":[1,2]}'])
+    st.sampled_from(["step", "kind", "skill"]), st.sampled_from(['"step":7,', '"split":"test"', '"loss":{"end":[1,2]}'])
 )
 
 
@@ -95,6 +95,13 @@ def test_the_last_step_and_the_reviews_are_found(tmp_path_factory, records, by):
         table = streams.observations.get(split)
         expected = [] if table is None else sorted(set(table.steps.tolist()))
         assert list(streams.measured_steps(split)) == expected
+        for step in (*expected, by):
+            there = [
+                (line["index"], line["tags"])
+                for line in records[1]
+                if line["kind"] == "observation" and line["split"] == split and line["step"] == step
+            ]
+            assert [(index, line["tags"]) for index, line in streams.review(split, step=step).items()] == there
 
 
 @pytest.mark.parametrize("rest", [b"", b'{"kind":"step","metrics":{},"split":"train","step":9'])

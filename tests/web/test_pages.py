@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
@@ -346,3 +347,16 @@ def test_many_arms_are_drawn_as_means_of_their_seeds_and_one_arm_at_a_time(
         assert "2 of 2" not in client.ask("/").text
         assert client.ask("/").text.count("0 of 2") == 8
         assert client.ask("/confidence?at=8").status == 400
+
+
+def test_a_large_study_s_reviews_are_read_once_its_first_page_was_made(
+    whole: StudyFolder, serve_folder: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leonids.web.app.REVIEWS_AT_ONCE_BYTES", 0)
+    monkeypatch.setattr("leonids.web.app.NOBODY_CAME_S", 3600.0)
+    with serve_folder(whole.out) as client:
+        client.enter()
+        time.sleep(1.0)
+        assert client.ask("/version").json["version"].endswith("-0"), "it is read before anyone has a page"
+        assert "being read" in client.ask("/arms").text
+        client.settled()

@@ -95,9 +95,11 @@ def test_what_is_not_a_number_stays_what_it_is(runs: Any, tmp_path: Path, line_o
     assert np.isnan(found[1])
 
 
+@pytest.mark.parametrize("spaced_bytes", [4096, 16])
 def test_until_a_long_stream_is_read_a_curve_is_points_of_it_and_says_so(
-    runs: Any, tmp_path: Path, line_of: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+    runs: Any, tmp_path: Path, line_of: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, spaced_bytes: int
 ) -> None:
+    monkeypatch.setattr("leonids.web.series.SPACED_BYTES", spaced_bytes)
     monkeypatch.setattr("leonids.web.series.AT_ONCE_BYTES", 0)
     monkeypatch.setattr("leonids.web.series.READ_AFTER_S", 3600.0)
     path = tmp_path / "plain.s0" / "steps.jsonl"

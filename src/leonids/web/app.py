@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -25,7 +26,7 @@ from leonids.web.chart import MOST_POINTS, as_csv, as_json, thinned
 from leonids.web.drawing import svg
 from leonids.web.examples import examples
 from leonids.web.pages import Page, asked_of
-from leonids.web.series import AT_ONCE_BYTES, READ_AFTER_S
+from leonids.web.series import READ_AFTER_S
 from leonids.web.shelf import Shelf
 
 HERE = Path(__file__).parent
@@ -33,6 +34,8 @@ LOOK_EVERY_S = 0.25
 HEARTBEAT_S = 15.0
 MOST_STREAMS = 64
 NAME_CHARS = 64
+REVIEWS_AT_ONCE_BYTES, NOBODY_CAME_S = 4 << 20, 5.0
+"""Reviews of more bytes are read once a first page was made, or when none was asked for so long: reading takes time."""
 REFRESHED = "x-refreshed"
 """The header of a page that asks for itself anew: its charts are drawn already, and ask for their data."""
 
@@ -60,16 +63,19 @@ class Pulse:
         self.version = shelf.version()
         self.streams = 0
         self._reading: asyncio.Task[None] | None = None
+        self._reads_from = time.monotonic() + NOBODY_CAME_S
+
+    def answered(self) -> None:
+        """Take note of a page that was made: whoever asked has it on the screen before much is read."""
+        self._reads_from = min(self._reads_from, time.monotonic() + READ_AFTER_S)
 
     async def beat(self) -> None:
         """Look for ever."""
-        loop = asyncio.get_running_loop()
-        reads_from = loop.time() + READ_AFTER_S
         while True:
             now = self._shelf.version()
             idle = self._reading is None or self._reading.done()
-            # Reading much takes the first page's time: who opens it at once has it first.
-            if self._shelf.behind and idle and (now.reviews < AT_ONCE_BYTES or loop.time() >= reads_from):
+            due = now.reviews < REVIEWS_AT_ONCE_BYTES or time.monotonic() >= self._reads_from
+            if self._shelf.behind and idle and due:
                 self._reading = asyncio.create_task(run_in_threadpool(self._shelf.read))
             if now != self.version or self.ending():
                 self.version = now
@@ -137,13 +143,10 @@ class Site:
         def page(request: Request) -> Response:
             findings = self._shelf.findings()
             held = gather(self._shelf, findings, request.query_params)
-            return HTMLResponse(
-                self._html(
-                    f"{template}.html",
-                    title,
-                    {"study": findings.folder.study, "full_page": REFRESHED not in request.headers, **held},
-                )
-            )
+            frame = {"study": findings.folder.study, "full_page": REFRESHED not in request.headers}
+            answer = HTMLResponse(self._html(f"{template}.html", title, {**frame, **held}))
+            self._pulse.answered()
+            return answer
 
         return page
 
