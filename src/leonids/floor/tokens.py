@@ -316,13 +316,15 @@ class TokenFloor:
         tokens, token_roles = self._answered(example.completion, _shape(example))
         if len(example.answers) == 1:
             return tokens, token_roles, (0.0,) * len(tokens), {}
-        costs, nexts = _along(tokens, [((*self._ids(text)[0], end), share) for text, share in example.answers.items()])
+        answers = tuple([((*self._ids(text)[0], end), share) for text, share in example.answers.items()])
+        costs, nexts = _along(tokens, answers)
         return tokens, token_roles, costs, nexts
 
 
+@lru_cache(maxsize=10_000)
 def _along(
-    tokens: tuple[int, ...], answers: list[tuple[tuple[int, ...], float]]
-) -> tuple[list[float], dict[int, dict[int, float]]]:
+    tokens: tuple[int, ...], answers: tuple[tuple[tuple[int, ...], float], ...]
+) -> tuple[tuple[float, ...], dict[int, dict[int, float]]]:
     """Return the nats of each of an answer's tokens, and the true distribution wherever more than one is possible.
 
     ``answers`` are all possible ones with their shares; each ends with the end token, so none begins another.
@@ -336,14 +338,14 @@ def _along(
             mass = math.fsum(shares.values())
             costs[i] = math.log(mass / shares[token])
             nexts[i] = {other: share / mass for other, share in shares.items()}
-            answers = [row for row in answers if row[0][i] == token]
+            answers = tuple([row for row in answers if row[0][i] == token])
     if len(answers) > 1:
         raise FloorError(
             f"the tokenizer writes two answers with the tokens {list(tokens)}",
             rule="R7: a floor needs a lossless tokenizer",
             way_out="use another tokenizer",
         )
-    return costs, nexts
+    return tuple(costs), nexts
 
 
 Ended: TypeAlias = tuple[OptionTable, int, float]

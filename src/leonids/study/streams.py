@@ -12,9 +12,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from leonids.ledger.streams import read_stream
 from leonids.records import CELLS
-from leonids.study.windows import Column, between, column, last_step, records, steps_of
+from leonids.study.windows import Column, between, column, last_step, records, records_of, steps_of
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
@@ -136,14 +135,13 @@ class RunStreams:
     @cached_property
     def steps(self) -> Table:
         """Training steps: a row a step."""
-        path = self.folder / STEPS
-        return table_of(line for line in (read_stream(path) if path.is_file() else ()) if line.get("kind") == "step")
+        return table_of(line for line in records_of(self.folder / STEPS) if line.get("kind") == "step")
 
     @cached_property
     def _reviewed(self) -> tuple[Mapping[str, Table], tuple[dict[str, Any], ...]]:
-        path, by_split, audits = self.folder / REVIEWS, defaultdict[str, _Rows](_Rows), list[dict[str, Any]]()
+        by_split, audits = defaultdict[str, _Rows](_Rows), list[dict[str, Any]]()
         # A long run's lines, kept as objects, would fill gigabytes.
-        for line in read_stream(path) if path.is_file() else ():
+        for line in records_of(self.folder / REVIEWS):
             if line.get("kind") == "observation":
                 by_split[line["split"]].add(line)
             elif line.get("kind") == "review":

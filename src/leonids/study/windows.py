@@ -37,6 +37,7 @@ Cells = msgspec.defstruct(
 )
 """A metric of a line: total and count by role. A total that is not finite is a text, which ``float`` reads."""
 NO_CELLS = Cells()
+_ANY = msgspec.json.Decoder(dict[str, Any])
 
 
 @final
@@ -131,6 +132,29 @@ def _observed(data: mmap.mmap, start: int, end: int, *, split: str, path: Path) 
     return False
 
 
+def records_of(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield a stream's complete records, the first line included; none where there is no file.
+
+    Raises ``IntegrityError`` for a line that is not JSON, ``OutputError`` for a file that cannot be read.
+    """
+    try:
+        with path.open("rb") as handle:
+            for number, line in enumerate(handle, 1):
+                if line.endswith(b"\n"):
+                    yield _record(line, f"{path}:{number}")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _record(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        return _ANY.decode(line)
+    except (ValueError, RecursionError) as error:
+        raise unlike(where, f"it is not JSON ({error})") from None
+
+
 def records(path: Path, *, step: int) -> list[dict[str, Any]]:
     """Return the records of a stream's one step, whole. Raises ``IntegrityError`` for a line that is not JSON."""
     with _mapped(path) as data:
@@ -139,7 +163,7 @@ def records(path: Path, *, step: int) -> list[dict[str, Any]]:
         end = _end(data)
         chunk = data[_offset(data, step, end) : _offset(data, step + 1, end)]
     try:
-        return [line for line in msgspec.json.Decoder(dict).decode_lines(chunk) if line.get("step") == step]
+        return [line for line in _ANY.decode_lines(chunk) if line.get("step") == step]
     except msgspec.DecodeError as error:
         raise unlike(str(path), f"a line is not a record ({error})") from None
 

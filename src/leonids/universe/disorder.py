@@ -6,9 +6,9 @@ dial is not here: it words the prompt and leaves the answer alone (program.py).
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from itertools import permutations
 from typing import final
 
@@ -26,8 +26,12 @@ from leonids.universe.values import Record, Value
 @final
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An answer as it was written: its value, its format, and its text, whole and in pieces with their roles."""
+    """An answer as it was written: its value, its format, and its text, whole and in pieces with their roles.
 
+    ``right`` are the values that it was drawn from: one for each meaning that the question may have.
+    """
+
+    right: tuple[Value, ...]
     value: Value
     format: AnswerFormat
     text: str
@@ -71,6 +75,8 @@ class Answers:
         )
         drawn = disorder.conflict is not None and disorder.conflict.per == "example"
         self.settled = not (drawn or disorder.formats or disorder.noise or disorder.key_order)
+        # Prompts are many, the values that they ask for few.
+        self._shares = lru_cache(maxsize=10_000)(self._shares_of)
 
     def _add_conflict(self, conflict: Conflict) -> None:
         word = conflict.word
@@ -107,19 +113,22 @@ class Answers:
         """Return the answer under the definitions of a run."""
         return evaluate(task, self.meanings[self._meaning_of(run)])
 
+    def _right(self, task: Task, run: int) -> tuple[Value, ...]:
+        """Return the answer under each meaning that the task may have: several where the conflict dial draws one."""
+        if self._meaning_site is not None and self._conflict is not None and task.speaks_of(self._conflict.word):
+            return tuple([evaluate(task, meaning) for meaning in self.meanings])
+        return (self.value(task, run=run),)
+
     def write(self, chance: Chance, task: Task, *, run: int = 0) -> Written:
         """Write the answer of ``task``, drawing what the dials leave open."""
-        return self._write(chance, task, lambda meaning: evaluate(task, self.meanings[meaning]), run=run)
+        return self._write(chance, self._right(task, run))
 
-    def _write(self, chance: Chance, task: Task, value_under: Callable[[int], Value], *, run: int) -> Written:
-        meaning, fmt = self._meaning_of(run), 0
-        if self._meaning_site is not None and self._conflict is not None and task.speaks_of(self._conflict.word):
-            meaning = chance.latent(self._meaning_site)
-        if self._format_site is not None:
-            fmt = chance.latent(self._format_site)
-        value = self._shuffled(chance, self._noisy(chance, value_under(meaning)))
+    def _write(self, chance: Chance, right: tuple[Value, ...]) -> Written:
+        meaning = chance.latent(self._meaning_site) if self._meaning_site is not None and len(right) > 1 else 0
+        fmt = chance.latent(self._format_site) if self._format_site is not None else 0
+        value = self._shuffled(chance, self._noisy(chance, right[meaning]))
         pieces = answer_pieces(value, self.formats[fmt])
-        return Written(value, self.formats[fmt], "".join([text for text, _ in pieces]), pieces)
+        return Written(right, value, self.formats[fmt], "".join([text for text, _ in pieces]), pieces)
 
     def _noisy(self, chance: Chance, value: Value) -> Value:
         """Return ``value``, or with the dial's share one of the other numbers of its set."""
@@ -146,8 +155,10 @@ class Answers:
         """
         if self.settled:
             return {written.text if written else answer_text(self.value(task, run=run), self.formats[0]): 1.0}
-        value_under = cache(lambda meaning: evaluate(task, self.meanings[meaning]))
+        return dict(self._shares(written.right if written else self._right(task, run)))
+
+    def _shares_of(self, right: tuple[Value, ...]) -> Mapping[str, float]:
         shares: dict[str, float] = {}
-        for answer, replay in enumerate_all(lambda chance: self._write(chance, task, value_under, run=run)):
+        for answer, replay in enumerate_all(lambda chance: self._write(chance, right)):
             shares[answer.text] = shares.get(answer.text, 0.0) + math.exp(-replay.nats)
         return shares
