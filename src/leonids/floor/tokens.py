@@ -102,21 +102,23 @@ class OptionTable:
                 self._mass[tokens[:i]] += weight
                 self._sharing[tokens[:i]].append(option)
         common = max(len(prefix) for prefix, group in self._sharing.items() if len(group) == len(self.options))
-        self._free = (0.0,) * common
-        self._shown = tuple(
-            len(tokens) > common and len(self._sharing[tokens[: common + 1]]) == 1 for tokens in self.options
+        # One token tells most options apart from all others, and pays all: the zeros before it and after it.
+        self.around = tuple(
+            ((0.0,) * common, (0.0,) * (len(tokens) - common - 1))
+            if len(tokens) > common and len(self._sharing[tokens[: common + 1]]) == 1
+            else None
+            for tokens in self.options
         )
         self._even = len(set(self.weights)) == 1
         self.plain = tuple(self.costs(option) for option in range(len(self.options)))
 
     def costs_of(self, emission: Emission) -> Costs:
-        """Return the costs of what was chosen. One token tells most options apart from all others, and pays all."""
+        """Return the costs of what was chosen."""
         option = emission.option
         if not emission.without:
             return self.plain[option]
-        if self._shown[option]:
-            rest = len(self.options[option]) - len(self._free) - 1
-            return (*self._free, emission.nats, *(0.0,) * rest), 0.0
+        if (around := self.around[option]) is not None:
+            return (*around[0], emission.nats, *around[1]), 0.0
         return self.costs(option, emission.without)
 
     def costs(self, option: int, without: tuple[int, ...] = ()) -> Costs:
@@ -264,7 +266,7 @@ class TokenFloor:
         tables = self._tables
         ended: Ended | None = None
         for emission in example.trace:
-            text, site, option, without, _ = emission
+            text, site, option, without, nats = emission
             ending: Ended | None = None
             if site is None:
                 tokens = self._ids(text)[0]
@@ -272,6 +274,13 @@ class TokenFloor:
             else:
                 table = tables.get(site) or self._table(site, example.split)
                 tokens = table.options[option]
+                # What ``costs_of`` would return, at half the time: long lists have hundreds of these.
+                if without and ended is None and (around := table.around[option]) is not None:
+                    ids += tokens
+                    floor += around[0]
+                    floor.append(nats)
+                    floor += around[1]
+                    continue
                 costs, ends = table.costs_of(emission) if without else table.plain[option]
                 if ends:
                     ending = (table, option, ends)
