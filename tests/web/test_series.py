@@ -117,6 +117,18 @@ def test_until_a_long_stream_is_read_a_curve_is_points_of_it_and_says_so(
     np.testing.assert_allclose(curve(series).x, np.arange(1, 1001))
 
 
+def test_of_a_short_stream_every_line_but_the_first_is_among_its_points(
+    runs: Any, tmp_path: Path, line_of: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leonids.web.series.AT_ONCE_BYTES", 0)
+    monkeypatch.setattr("leonids.web.series.READ_AFTER_S", 3600.0)
+    monkeypatch.setattr("leonids.web.series.SKETCH_POINTS", 10_000)
+    path = tmp_path / "plain.s0" / "steps.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(b"".join(map(line_of, range(1, 6))))
+    assert curve(Series(tmp_path, runs)).x.tolist() == [2, 3, 4, 5]
+
+
 def test_only_the_last_metrics_are_kept(whole: StudyFolder) -> None:
     series = Series(whole.out, whole.runs)
     for metric in TRAINED:

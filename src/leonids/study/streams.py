@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leonids.records import CELLS
-from leonids.study.windows import Column, between, column, last_step, records, records_of, steps_of
+from leonids.study.windows import Column, between, column, last_step, records_at, records_of, steps_of
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
@@ -23,6 +23,7 @@ TILE_STEPS, MOST_TILES = 2000, 32
 """Training rows are read and kept in parts of so many steps; of one run so many parts, some 5 MB, at most."""
 
 PART_BYTES = 1 << 20
+"""A stream is searched for its wall time in parts of so many bytes, and the rest of a line."""
 WALL = re.compile(rb'"wall_s":([-+.\deE]+)[,}]')
 
 
@@ -162,7 +163,7 @@ class RunStreams:
         """Return the lines of one review, by the example's index."""
         return {
             line["index"]: line
-            for line in records(self.folder / REVIEWS, step=step)
+            for line in records_at(self.folder / REVIEWS, step=step)
             if line.get("kind") == "observation" and line["split"] == split
         }
 

@@ -135,6 +135,7 @@ def _observed(data: mmap.mmap, start: int, end: int, *, split: str, path: Path) 
 def records_of(path: Path) -> Iterator[dict[str, Any]]:
     """Yield a stream's complete records, the first line included; none where there is no file.
 
+    As ``ledger.streams.read_stream`` does, in a fraction of its time: the ledger reads with the standard library alone.
     Raises ``IntegrityError`` for a line that is not JSON, ``OutputError`` for a file that cannot be read.
     """
     try:
@@ -155,7 +156,7 @@ def _record(line: bytes, where: str) -> dict[str, Any]:
         raise unlike(where, f"it is not JSON ({error})") from None
 
 
-def records(path: Path, *, step: int) -> list[dict[str, Any]]:
+def records_at(path: Path, *, step: int) -> list[dict[str, Any]]:
     """Return the records of a stream's one step, whole. Raises ``IntegrityError`` for a line that is not JSON."""
     with _mapped(path) as data:
         if data is None:
@@ -164,7 +165,7 @@ def records(path: Path, *, step: int) -> list[dict[str, Any]]:
         chunk = data[_offset(data, step, end) : _offset(data, step + 1, end)]
     try:
         return [line for line in _ANY.decode_lines(chunk) if line.get("step") == step]
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise unlike(str(path), f"a line is not a record ({error})") from None
 
 

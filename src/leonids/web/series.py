@@ -243,7 +243,8 @@ def _spaced_lines(path: Path) -> bytes:
         end = handle.seek(0, 2)
         for place in np.linspace(0, end, SKETCH_POINTS, endpoint=False).astype(np.int64).tolist():
             at, line = _line_after(handle.fileno(), place)
-            found[at] = line
+            if line:
+                found[at] = line
     return b"".join(found.values())
 
 
