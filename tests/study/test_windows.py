@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from leonids.errors import IntegrityError
 from leonids.ledger.streams import begin
 from leonids.records import ROLES
-from leonids.study.streams import MOST_TILES, REVIEWS, STEPS, TILE_STEPS, RunStreams
+from leonids.study.streams import MOST_TILES, REVIEWS, STEPS, RunStreams
+from leonids.study.tiles import TILE_STEPS
 from leonids.study.windows import last_step, steps_of
 
 METRICS = ("loss", "floor", "match", "confidence_wrong")
@@ -77,7 +78,7 @@ def test_a_window_holds_what_parsing_every_line_gives(tmp_path_factory, records,
     streams = written(tmp_path_factory.mktemp("run"), *records)
     tables = {"train": streams.steps, **streams.observations}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("leonids.study.streams.TILE_STEPS", tile_steps)
+        patch.setattr("leonids.study.tiles.TILE_STEPS", tile_steps)
         patch.setattr("leonids.study.streams.MOST_TILES", most_tiles)
         for (first, last), (split, table), metric in itertools.product(windows, tables.items(), METRICS):
             whole = table.where((table.steps >= first) & (table.steps <= last))

@@ -1,6 +1,7 @@
 """The metrics that a prediction may speak of, with their units and natural bounds."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -47,6 +48,13 @@ METRICS: tuple[Metric, ...] = (
     Metric("overconfidence", "probability", -1.0, 1.0, says="confidence minus token_accuracy of the same tokens"),
 )
 """One row per metric; what produces the numbers is the probe and the readers."""
+
+DERIVED: Mapping[str, tuple[str, ...]] = {
+    "excess": ("loss", "floor"),
+    "head_floor": ("loss", "floor"),
+    "overconfidence": ("confidence", "token_accuracy"),
+}
+"""What is no metric of a stream, and the metrics that it is made of, row by row."""
 
 
 def metric_versions() -> dict[str, Json]:

@@ -97,13 +97,15 @@ def judge(
     """
     from leonids.study.folder import StudyFolder
 
+    share = _share(at)
     study = StudyFolder.open(folder)
-    # Long streams are hashed beside, while the rest is imported.
+    progress = share if share is not None else (None if study.closed else study.progress_frac)
+    # Long streams are read and hashed beside, while the rest is imported: a process first, then threads.
+    study.read_ahead(at=1.0 if progress is None else progress)
     study.begin_checks()
     from leonids.study.conduct import judge_folder, verdict_json
 
-    share = _share(at)
-    verdicts = judge_folder(study, at=share if share is not None else (None if study.closed else study.progress_frac))
+    verdicts = judge_folder(study, at=progress)
     if as_json:
         put([verdict_json(verdict) for verdict in verdicts])
     else:

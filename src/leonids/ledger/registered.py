@@ -29,6 +29,11 @@ class Registered:
     reason: str = ""
     withdrawn: str = ""
 
+    @property
+    def judged_as(self) -> str:
+        """The id under which it is judged: its own, with ``.v2`` and so on if amended."""
+        return self.id if self.version == 1 else f"{self.id}.v{self.version}"
+
 
 def registered(entries: Iterable[Entry]) -> dict[str, tuple[Registered, ...]]:
     """Return every prediction's versions, oldest first, in the order of registration.

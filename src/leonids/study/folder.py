@@ -10,7 +10,7 @@ from typing import Any, cast, final
 import numpy as np
 
 from leonids.claims.evidence import RunFacts, Units, Window, step_at
-from leonids.claims.metrics import metric_versions
+from leonids.claims.metrics import DERIVED, metric_versions
 from leonids.claims.prediction import Hypothesis, Question, resolved
 from leonids.errors import IntegrityError, UsageError
 from leonids.ledger.entry import Entry
@@ -22,17 +22,12 @@ from leonids.ledger.runs import intact, run_state
 from leonids.ledger.writers import broken_writers, read_witnessed
 from leonids.records import CELLS, Grade
 from leonids.spec import FOREIGN, RunSpec, StudySpec, validate
+from leonids.study.ahead import Ahead, tiles_of
 from leonids.study.progress import sealed_steps
 from leonids.study.streams import STEPS, RunStreams, Table
 from leonids.study.windows import last_step
 
 PLAN, FLOORS, RUN = "plan", "floors", "run"
-DERIVED: Mapping[str, tuple[str, ...]] = {
-    "excess": ("loss", "floor"),
-    "head_floor": ("loss", "floor"),
-    "overconfidence": ("confidence", "token_accuracy"),
-}
-"""What is no metric of a stream, and the metrics that it is made of, row by row."""
 
 
 def note_about(entries: Sequence[Entry], about: str) -> Mapping[str, Any] | None:
@@ -56,11 +51,6 @@ def _plan_of(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return {"study": study, "hypotheses": {}, "questions": [], "scale": "full", "runs": runs}
 
 
-def name_of(version: Registered) -> str:
-    """Return the id under which a version of a prediction is judged: its own, with ``.v2`` and so on if amended."""
-    return version.id if version.version == 1 else f"{version.id}.v{version.version}"
-
-
 def added(entries: Sequence[Entry], plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was locked after the plan, as hypotheses in JSON.
 
@@ -78,7 +68,7 @@ def added(entries: Sequence[Entry], plan: Mapping[str, Any]) -> dict[str, Any]:
             why += f": {version.reason}" if version.reason else ""
             said = {"claim": f"Locked later, by ledger entry {version.seq + 1}{why}.", "predictions": []}
             family = found.setdefault(f"later-{version.seq + 1}", said)
-            family["predictions"].append({**version.prediction, "id": name_of(version)})
+            family["predictions"].append({**version.prediction, "id": version.judged_as})
     return found
 
 
@@ -118,7 +108,7 @@ class StudyFolder:
         hypotheses = {**self.plan["hypotheses"], **added(self.entries, self.plan)}
         data = {**self.plan["study"], "hypotheses": hypotheses, "questions": self.plan["questions"]}
         study = validate(StudySpec, data, name="the ledger's plan")
-        locked = {name_of(v): v for versions in self.registered.values() for v in versions}
+        locked = {v.judged_as: v for versions in self.registered.values() for v in versions}
         for prediction in study.predictions:
             lock = locked.get(prediction.id)
             if lock is not None and {**lock.prediction, "id": prediction.id} != resolved(prediction):
@@ -146,13 +136,13 @@ class StudyFolder:
     @cached_property
     def locks(self) -> Mapping[str, tuple[str, int]]:
         """Each prediction's id and version in the ledger, by the id under which it is judged."""
-        return {name_of(v): (v.id, v.version) for versions in self.registered.values() for v in versions}
+        return {v.judged_as: (v.id, v.version) for versions in self.registered.values() for v in versions}
 
     @cached_property
     def withdrawn(self) -> Mapping[str, str]:
         """The reasons of withdrawn predictions, by the id under which they are judged."""
         versions = (v for versions in self.registered.values() for v in versions)
-        return {name_of(version): version.withdrawn for version in versions if version.withdrawn}
+        return {version.judged_as: version.withdrawn for version in versions if version.withdrawn}
 
     @cached_property
     def runs(self) -> tuple[RunSpec, ...]:
@@ -199,7 +189,11 @@ class StudyFolder:
 
     @cached_property
     def _streams(self) -> dict[str, RunStreams]:
-        return {run.run: RunStreams(self.out / run.run, run.run) for run in self.runs}
+        return {run.run: RunStreams(self.out / run.run, run.run, self._ahead) for run in self.runs}
+
+    @cached_property
+    def _ahead(self) -> Ahead:
+        return Ahead()
 
     def streams(self, run: str) -> RunStreams:
         """Return a planned run's streams."""
@@ -259,6 +253,11 @@ class StudyFolder:
                 wanted[run.run, "steps"] = max(due, wanted.get((run.run, "steps"), 0))
         return intact(self.out, [(*key, until) for key, until in wanted.items()], self._entries_of)
 
+    def read_ahead(self, *, at: float) -> None:
+        """Have a process beside read the training rows that predictions due by a progress rest on, if they are many."""
+        streams = [(run, self.out / run.run / STEPS) for run in self.runs]
+        self._ahead.begin(tiles_of(self.study.predictions, streams, at=at))
+
     def begin_checks(self) -> None:
         """Have the streams that predictions rest on hashed beside the caller; whoever judges waits for it anyway."""
         _ = self._intact
@@ -278,7 +277,7 @@ class StudyFolder:
     @cached_property
     def _lock_entries(self) -> Mapping[str, Entry]:
         versions = (v for versions in self.registered.values() for v in versions)
-        return {name_of(version): self.entries[version.seq] for version in versions}
+        return {version.judged_as: self.entries[version.seq] for version in versions}
 
     @cached_property
     def _measured_as(self) -> dict[str, Mapping[str, Any]]:

@@ -13,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leonids.records import CELLS
+from leonids.study.ahead import Ahead
+from leonids.study.tiles import Tile, numbers_of, read_tile
 from leonids.study.windows import Column, between, column, last_step, records_at, records_of, steps_of
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
 
 STEPS, REVIEWS = "steps.jsonl", "reviews.jsonl"
-TILE_STEPS, MOST_TILES = 2000, 32
-"""Training rows are read and kept in parts of so many steps; of one run so many parts, some 5 MB, at most."""
+MOST_TILES = 32
+"""Of one run so many tiles, some 5 MB, are kept at most."""
 
 PART_BYTES = 1 << 20
 """A stream is searched for its wall time in parts of so many bytes, and the rest of a line."""
@@ -132,6 +134,7 @@ class RunStreams:
 
     folder: Path
     run: str = field(default="")
+    ahead: Ahead = field(default_factory=Ahead)
 
     @cached_property
     def steps(self) -> Table:
@@ -217,7 +220,7 @@ class RunStreams:
     def _column(self, split: str, metric: str, first: int, last: int) -> Column:
         if split == "train":
             last = min(last, self.done_steps)
-            tiles = [self._tile(metric, number) for number in range((first - 1) // TILE_STEPS, -(-last // TILE_STEPS))]
+            tiles = [self._tile(metric, number) for number in numbers_of(first, last)]
             return between(tiles, first_step=first, last_step=last)
         # Many predictions ask for the same review.
         key = (split, metric, first, last)
@@ -227,14 +230,14 @@ class RunStreams:
         return self._columns[key]
 
     def _tile(self, metric: str, number: int) -> Column:
-        """Return a metric's training rows of ``TILE_STEPS`` steps: windows overlap, and a line is slow to read."""
-        tile = self._tiles.pop((metric, number), None)
-        first, last = number * TILE_STEPS + 1, (number + 1) * TILE_STEPS
-        if tile is None:
-            tile = column(self.folder / STEPS, metric=metric, split="train", first_step=first, last_step=last)
+        """Return a metric's training rows, a tile of them: windows overlap, and a line is slow to read."""
+        rows = self._tiles.pop((metric, number), None)
+        tile = Tile(str(self.folder / STEPS), metric, number)
+        if rows is None:
+            rows = self.ahead.take(tile) or read_tile(tile)
         # A run that goes on may still fill the last one.
-        if last <= self.done_steps:
-            self._tiles[metric, number] = tile
+        if tile.last_step <= self.done_steps:
+            self._tiles[metric, number] = rows
             if len(self._tiles) > MOST_TILES:
                 self._tiles.popitem(last=False)
-        return tile
+        return rows

@@ -15,9 +15,9 @@ from typing import TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
+from leonids.claims.metrics import DERIVED
 from leonids.records import CELL_NAMES, CELLS
 from leonids.spec import RunSpec
-from leonids.study.folder import DERIVED
 from leonids.study.streams import STEPS
 from leonids.study.windows import parsed
 
