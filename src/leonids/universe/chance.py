@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat, starmap
 from typing import Protocol, TypeVar, final
 
 from leonids.errors import SpecError
@@ -73,7 +74,7 @@ class Site:
         surprisals = tuple(-math.log(w) for w in self.weights)
         object.__setattr__(self, "surprisals", surprisals)
         # What a choice among all options emits is the same every time: made once, shared by all derivations.
-        emitted = (Emission(text, self.name, i, (), surprisals[i]) for i, text in enumerate(self.options))
+        emitted = (Emission(text, self.name, i, 0, surprisals[i]) for i, text in enumerate(self.options))
         object.__setattr__(self, "emissions", tuple(emitted))
 
     @property
@@ -97,7 +98,8 @@ class Site:
         """Return what choosing ``option`` emits when the options in ``without`` are not on offer."""
         if not without:
             return self.emissions[option]
-        return emission_of((self.options[option], self.name, option, without, self.surprisal_nats(option, without)))
+        nats = self.surprisal_nats(option, without)
+        return emission_of((self.options[option], self.name, option, len(without), nats))
 
     def option_at(self, point: float, without: Sequence[int] = ()) -> int:
         """Return the option that a point in [0, 1) falls on; ``without``, in rising order, are skipped."""
@@ -140,7 +142,10 @@ class Chance(Protocol):
     """What a universe's program may ask for."""
 
     def choose(self, at: Site, without: tuple[int, ...] = ()) -> int:
-        """Choose an option at a site, emit its text, and return its index."""
+        """Choose an option at a site, emit its text, and return its index.
+
+        ``without`` are options that are not on offer, in rising order: all that were chosen at this site before.
+        """
         ...
 
     def lit(self, text: str) -> None:
@@ -175,8 +180,7 @@ class Sample:
 
     def points(self, count: int) -> list[float]:
         """Return the next points in [0, 1), one for each of ``count`` choices that the caller makes and records."""
-        point = self.point
-        return [point() for _ in range(count)]
+        return list(starmap(self.point, repeat((), count)))
 
     def lit(self, text: str) -> None:
         """Record deterministic text."""

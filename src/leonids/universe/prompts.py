@@ -116,8 +116,8 @@ class Prompts:
         while True:
             name = at.option_at(point(), taken)
             if taken:
-                gone = tuple(taken)
-                emissions.append(emission_of((at.options[name], at.name, name, gone, nats[len(gone)])))
+                gone = len(taken)
+                emissions.append(emission_of((at.options[name], at.name, name, gone, nats[gone])))
                 insort(taken, name)
             else:
                 emissions.append(at.emissions[name])
@@ -160,14 +160,9 @@ class Prompts:
         at, left = self._name_site, list(range(len(self._things.names)))
         first = bisect_right(at.cumulative, points[0])
         options = [left.pop(first), *[left.pop(int(point * len(left))) for point in points[1:]]]
-        taken: list[int] = []
-        without: list[tuple[int, ...]] = []
-        for option in options:
-            without.append(tuple(taken))
-            insort(taken, option)
         nats = self._name_nats[: len(options)]
-        texts = map(at.options.__getitem__, options)
-        emissions = list(map(emission_of, zip(texts, repeat(at.name), options, without, nats, strict=False)))
+        texts, gone = map(at.options.__getitem__, options), range(len(options))
+        emissions = list(map(emission_of, zip(texts, repeat(at.name), options, gone, nats, strict=False)))
         emissions[0] = at.emissions[first]
         return options, emissions
 
