@@ -2,13 +2,21 @@
 
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from leonids.records import ROLES
-from leonids.train.batches import BUCKET, bucketed, by_length, collate
+from leonids.train.batches import BUCKET, PADDED, bucketed, collate, in_passes
 from leonids.train.bodies import Body
+
+
+class Simple:
+    """A row of which every token is an answer's."""
+
+    def __init__(self, ids: list[int]) -> None:
+        self.ids, self.roles, self.floor_nats, self.prompt_tokens = ids, [3] * len(ids), [0.0] * len(ids), 1
 
 
 @given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 4), st.sampled_from(["answer", "all"]))
@@ -40,8 +48,9 @@ def test_rows_hold_their_own_tokens_padded_with_their_own_first(
     assert batch.to_rows.shape[1] % BUCKET == 0
     seen = batch.ids.flatten()[batch.to_rows].tolist()
     for row, tokens in zip(seen, (tokens for group in own for tokens in group), strict=True):
-        width = len(tokens.ids)
-        assert row[:width] == tokens.ids
+        # From the end token nothing is predicted.
+        width = len(tokens.ids) - 1
+        assert row[:width] == tokens.ids[:-1]
         assert set(row[width:]) <= {tokens.ids[0]}
     # There and back: a place of a row's token maps to itself.
     there = batch.to_rows.flatten()[batch.from_rows.flatten()]
@@ -65,16 +74,65 @@ def test_working_without_padding_gives_the_states_of_padded_rows(make_model: Any
             assert all(torch.allclose(states, found[-1], atol=1e-5) for states in found)
 
 
+@pytest.mark.parametrize("scope", ["answer", "all"])
+def test_sharing_what_rows_begin_with_changes_neither_states_nor_gradients(make_model: Any, scope: Any) -> None:
+    model = make_model().double()
+    body = Body(model)
+    alike = [[7, 1, 2, 3, 4], [7, 1, 2, 5], [7, 1, 2, 3, 9, 9], [7, 4], [7, 1, 2, 3, 4]]
+    rows = [[(Simple([*ids, 0]), scope) for ids in own] for own in (alike, [ids[::-1] for ids in alike])]
+    states, gradients = [], []
+    for share in (True, False):
+        batch = collate(rows, pad_id=0, share=share)
+        states.append(body.states(batch))
+        model.zero_grad()
+        states[-1].pow(3).sum().backward()
+        gradients.append([p.grad.clone() for p in model.base_model.parameters()])
+    assert len(torch.unique(batch.to_rows)) > len(torch.unique(collate(rows, pad_id=0).to_rows))
+    torch.testing.assert_close(*states, rtol=0.0, atol=1e-6)
+    for shared, apart in zip(*gradients, strict=True):
+        # The model's norms compute in float32 whatever its weights are.
+        largest = float(apart.abs().max())
+        assert largest > 0
+        torch.testing.assert_close(shared, apart, rtol=0.0, atol=1e-6 * largest)
+
+
 def test_a_base_with_a_sliding_window_works_on_padded_rows(make_model: Any) -> None:
     model = make_model()
     model.config.sliding_window = 4
     assert not Body(model).ragged
 
 
-@given(st.lists(st.integers(1, 60), min_size=1, max_size=50), st.integers(1, 400))
-def test_every_example_is_evaluated_once_and_no_batch_exceeds_the_room(lengths: list[int], room: int) -> None:
-    groups = by_length(lengths, tokens=room)
-    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+ROWS = st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=60), min_size=1, max_size=30)
+
+
+@given(ROWS, st.integers(0, 3), st.integers(1, 400))
+def test_every_example_is_evaluated_once_and_no_pass_exceeds_the_room(
+    rows: list[list[int]], tail: int, room: int
+) -> None:
+    # Another adapter's answers to the same prompts.
+    both = [rows, [[*row, *[5] * (tail * (len(row) % 2))] for row in rows]]
+    groups = in_passes(both, tokens=room)
+    assert sorted(index for group in groups for index in group) == list(range(len(rows)))
     for group in groups:
-        longest = max(bucketed(lengths[index]) for index in group)
-        assert len(group) == 1 or len(group) * longest <= room
+        if len(group) > 1:
+            for own in both:
+                assert len({tuple(own[at][:n]) for at in group for n in range(1, len(own[at]) + 1)}) <= room
+            longest = max(bucketed(len(own[at])) for own in both for at in group)
+            assert len(group) * longest <= PADDED * room
+
+
+@given(ROWS)
+def test_what_rows_begin_with_alike_is_there_once(rows: list[list[int]]) -> None:
+    tokens = [Simple([*row, 0]) for row in rows]
+    distinct = len({tuple(row[:n]) for row in rows for n in range(1, len(row) + 1)})
+    shared = collate([[(one, "all") for one in tokens]], pad_id=0)
+    assert len(torch.unique(shared.to_rows)) == distinct
+    assert shared.ids.shape[1] == bucketed(distinct)
+    apart = collate([[(one, "all") for one in tokens]], pad_id=0, share=False)
+    assert len(torch.unique(apart.to_rows)) == sum(map(len, rows))
+    for batch in (shared, apart):
+        seen, width = batch.ids.flatten()[batch.to_rows].tolist(), batch.to_rows.shape[1]
+        assert [row[: len(own)] for row, own in zip(seen, rows, strict=True)] == rows
+        places = torch.arange(width).expand(len(rows), width)
+        there = batch.positions.flatten()[batch.to_rows]
+        assert all(torch.equal(there[i, : len(own)], places[i, : len(own)]) for i, own in enumerate(rows))

@@ -16,7 +16,7 @@ from leonids.errors import BaseError, OutputError, UsageError
 from leonids.ledger.streams import read_stream
 from leonids.ledger.verify import verify
 from leonids.spec import RunSpec
-from leonids.train import checkpoints, native
+from leonids.train import batches, checkpoints, native
 from leonids.train.evaluate import review
 from leonids.train.native import NATIVE, Training
 from leonids.train.stacked import StackedLoRALinear
@@ -50,6 +50,26 @@ def same_results(first: Path, second: Path) -> None:
         assert adapter(first, run) == adapter(second, run)
         for stream in ("steps", "reviews"):
             assert lines(first, run, stream) == lines(second, run, stream)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_rows_share_no_tokens_where_each_has_a_dropout_of_its_own(
+    run_spec: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropout: float
+) -> None:
+    asked: list[bool] = []
+
+    def collated(*given: Any, share: bool = True, **more: Any) -> Any:
+        asked.append(share)
+        return batches.collate(*given, share=share, **more)
+
+    monkeypatch.setattr(native, "collate", collated)
+    run = run_spec("a")
+    NATIVE.fit(
+        [run.model_copy(update={"adapter": run.adapter.model_copy(update={"dropout": dropout})})],
+        out=tmp_path,
+        resume=False,
+    )
+    assert set(asked) == {not dropout}
 
 
 def test_every_step_and_review_has_its_lines(finished: Path) -> None:

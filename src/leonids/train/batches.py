@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -15,6 +16,9 @@ PROMPT = ROLES.index("prompt")
 
 BUCKET = 8
 """Sizes are rounded up to a multiple of this: few different shapes reuse memory and kernels."""
+
+PADDED = 2
+"""How many padded tokens attention may see for each that the linear layers of a pass see."""
 
 
 class Tokens(Protocol):
@@ -48,9 +52,9 @@ class Batch:
 
     Linear layers see ``ids`` and ``positions`` ``[E, N]``; attention sees rows: ``to_rows`` ``[B, T]`` is the flat
     place in ``[E, N]`` of each row's tokens (a row is padded on the right with its own first token, which causal
-    attention never looks at), ``from_rows`` ``[E, N]`` the way back. ``kept`` ``[E, M]`` are the flat places in
-    ``[E, N]`` of the states that predict scored tokens, and ``at`` ``[K]`` the flat place in ``[E, M]`` of each;
-    ``gold``, ``roles``, ``rows`` and ``floor_nats`` (float64) are ``[K]``.
+    attention never looks at; what rows begin with alike has one place), ``from_rows`` ``[E, N]`` a way back. ``kept``
+    ``[E, M]`` are the flat places in ``[E, N]`` of the states that predict scored tokens, and ``at`` ``[K]`` the flat
+    place in ``[E, M]`` of each; ``gold``, ``roles``, ``rows`` and ``floor_nats`` (float64) are ``[K]``.
     """
 
     ids: Tensor
@@ -74,33 +78,60 @@ Scored = tuple[Tokens, LossScope]
 """A row: its tokens, and which of them are scored: ``answer`` or ``all``."""
 
 
-def collate(rows: Sequence[Sequence[Scored]], *, pad_id: int, device: torch.device | None = None) -> Batch:
-    """Return the batch of each adapter's ``rows``; all adapters have the same number of them."""
-    flat = [row for own in rows for row in own]
-    lengths = [[len(tokens.ids) for tokens, _ in own] for own in rows]
-    most = bucketed(max(sum(own) for own in lengths))
-    longest = bucketed(max(max(own) for own in lengths))
+def collate(
+    rows: Sequence[Sequence[Scored]], *, pad_id: int, device: torch.device | None = None, share: bool = True
+) -> Batch:
+    """Return the batch of each adapter's ``rows``; all adapters have the same number of them.
+
+    What rows of an adapter begin with alike is there once, unless ``share`` is false: a causal model's states depend
+    on what came before alone, and their gradients add up. The end token is left out: nothing is predicted from it.
+    """
+    own = [[tokens.ids[:-1] for tokens, _ in group] for group in rows]
+    laid = [laid_out(group) if share else [(row, 0) for row in range(len(group))] for group in own]
+    most = bucketed(
+        max(sum(map(len, group)) - sum(n for _, n in order) for group, order in zip(own, laid, strict=True))
+    )
+    longest = bucketed(max(len(ids) for group in own for ids in group))
     ids, positions = np.full((len(rows), most), pad_id), np.zeros((len(rows), most), dtype=np.int64)
-    to_rows = np.zeros((len(flat), longest), dtype=np.int64)
+    to_rows = np.zeros((sum(map(len, rows)), longest), dtype=np.int64)
     from_rows = np.zeros((len(rows), most), dtype=np.int64)
-    parts: list[tuple[NDArray[Any], ...]] = []
-    for e, own in enumerate(lengths):
-        start, row = 0, e * len(own)
+    for e, order in enumerate(laid):
+        start, first, before = 0, e * len(order), 0
         # What is left of an adapter's row repeats its own first token: nothing crosses between adapters.
-        from_rows[e] = row * longest
-        for length, (tokens, scope) in zip(own, rows[e], strict=True):
-            span = np.arange(length)
-            ids[e, start : start + length] = tokens.ids
-            positions[e, start : start + length] = span
-            to_rows[row] = e * most + start
-            to_rows[row, :length] += span
-            from_rows[e, start : start + length] = row * longest + span
-            parts.append(_scored(tokens, scope, row=row, start=e * most + start))
-            start, row = start + length, row + 1
+        from_rows[e] = first * longest
+        for i, shared in order:
+            row, length = first + i, len(own[e][i])
+            new, end = np.arange(shared, length), start + length - shared
+            ids[e, start:end] = own[e][i][shared:]
+            positions[e, start:end] = new
+            from_rows[e, start:end] = row * longest + new
+            to_rows[row, :shared] = to_rows[before, :shared]
+            to_rows[row, shared:length] = e * most + np.arange(start, end)
+            to_rows[row, length:] = to_rows[row, 0]
+            start, before = end, row
+    flat = [scored for group in rows for scored in group]
+    parts = [_scored(tokens, scope, row=row, places=to_rows[row]) for row, (tokens, scope) in enumerate(flat)]
     places, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     kept, at = _kept(places, adapters=len(rows), tokens=most)
     found = [ids, positions, to_rows, from_rows, kept, at, *columns]
     return Batch(*(on_device(array, device) for array in found))
+
+
+def laid_out(rows: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+    """Return the rows' indices, rows that begin alike together, each with how many tokens the one before it has too.
+
+    >>> laid_out([[7, 1, 2], [5, 1], [7, 1, 3, 4]])
+    [(1, 0), (0, 0), (2, 2)]
+    """
+    order = sorted(range(len(rows)), key=lambda row: list(rows[row]))
+    shared = [alike(rows[before], rows[row]) for before, row in pairwise(order)]
+    return list(zip(order, [0, *shared], strict=True))
+
+
+def alike(first: Sequence[int], second: Sequence[int]) -> int:
+    """Return how many tokens two rows have alike before the first that differs."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((i for i, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
 def on_device(values: NDArray[Any] | Sequence[float], device: torch.device | None) -> Tensor:
@@ -123,13 +154,13 @@ def _kept(places: NDArray[np.int64], *, adapters: int, tokens: int) -> tuple[NDA
     return kept, owner * most + slots
 
 
-def _scored(tokens: Tokens, scope: LossScope, *, row: int, start: int) -> tuple[NDArray[Any], ...]:
+def _scored(tokens: Tokens, scope: LossScope, *, row: int, places: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
     roles = np.asarray(tokens.roles, dtype=np.int64)
     chosen = np.ones(len(roles), dtype=bool) if scope == "all" else roles != PROMPT
     chosen[0] = False
     where = np.flatnonzero(chosen)
     ids, floor = np.asarray(tokens.ids, dtype=np.int64), np.asarray(tokens.floor_nats, dtype=np.float64)
-    return start + where - 1, ids[where], roles[where], np.full(len(where), row), floor[where]
+    return places[where - 1], ids[where], roles[where], np.full(len(where), row), floor[where]
 
 
 def bucketed(length: int) -> int:
@@ -141,14 +172,24 @@ def bucketed(length: int) -> int:
     return -(-length // BUCKET) * BUCKET
 
 
-def by_length(lengths: Sequence[int], *, tokens: int) -> list[list[int]]:
-    """Group indices into batches of at most ``tokens`` padded tokens, longest first, alike lengths together."""
+def in_passes(rows: Sequence[Sequence[Sequence[int]]], *, tokens: int) -> list[list[int]]:
+    """Group indices of each adapter's ``rows`` into passes of at most ``tokens`` tokens an adapter.
+
+    Rows that begin alike go together, and what they share counts once (``collate``). Attention pads rows to the
+    longest: a pass has at most ``PADDED`` times ``tokens`` of padded ones. What is longer goes alone.
+    """
     groups: list[list[int]] = []
-    room = 0
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if room < 1:
-            room = max(1, tokens // bucketed(lengths[index]))
+    used = longest = 0
+    for at in sorted(range(len(rows[0])), key=lambda at: list(rows[0][at])):
+        length = max(len(own[at]) for own in rows)
+        shared = min(alike(own[groups[-1][-1]], own[at]) for own in rows) if groups else 0
+        longest = max(longest, bucketed(length))
+        fits = (
+            used + length - shared <= tokens and (len(groups[-1]) + 1) * longest <= PADDED * tokens if groups else False
+        )
+        if not fits:
             groups.append([])
-        groups[-1].append(index)
-        room -= 1
+            used, longest, shared = 0, bucketed(length), 0
+        groups[-1].append(at)
+        used += length - shared
     return groups

@@ -129,13 +129,16 @@ def _looks_back_everywhere(model: PreTrainedModel) -> bool:
 class _Trial:
     """Tokens of a trial row."""
 
-    def __init__(self, length: int) -> None:
-        self.ids = list(range(1, length + 1))
-        self.roles = [3] * length
-        self.floor_nats = [0.0] * length
+    def __init__(self, ids: list[int]) -> None:
+        self.ids = ids
+        self.roles = [3] * len(ids)
+        self.floor_nats = [0.0] * len(ids)
         self.prompt_tokens = 1
 
 
 def _trial(model: PreTrainedModel) -> Batch:
-    lengths = [min(length, int(model.config.vocab_size) - 1) for length in (5, 9, 3)]
-    return collate([[(_Trial(length), "answer") for length in lengths]], pad_id=0, device=model.device)
+    # Two that begin alike, and one that does not.
+    rows = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 9, 8, 7, 6, 5, 4, 3], [6, 5, 4, 3]]
+    most = int(model.config.vocab_size) - 1
+    trials = [_Trial([min(token, most) for token in ids]) for ids in rows]
+    return collate([[(trial, "answer") for trial in trials]], pad_id=0, device=model.device)

@@ -18,7 +18,7 @@ from leonids.digest import Json
 from leonids.records import ROLES, LossScope
 from leonids.stats.intervals import Interval, binomial_interval
 from leonids.train.bases import Base, in_float32
-from leonids.train.batches import by_length, collate
+from leonids.train.batches import collate, in_passes
 from leonids.train.bodies import Body
 from leonids.train.data import Row, Stream
 from leonids.train.probe import Totals, add_totals, observe, totals_of
@@ -93,11 +93,11 @@ def held_out(streams: Sequence[Stream], scopes: Sequence[LossScope], *, split: s
 def teacher_forced(engine: Engine, chunk: Chunk | None, held: HeldOut) -> list[list[Found]]:
     """Return what each adapter of a chunk does on each of its rows, in the rows' order."""
     count, adapters = len(held.rows[0]), len(held.rows)
-    lengths = [max(len(rows[at].tokens.ids) for rows in held.rows) for at in range(count)]
+    ids = [[row.tokens.ids[:-1] for row in rows] for rows in held.rows]
     order: list[tuple[int, int]] = []
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.no_grad(), engine.adapters.active(chunk, keep=True):
-        for places in by_length(lengths, tokens=max(1, engine.tokens // adapters)):
+        for places in in_passes(ids, tokens=max(1, engine.tokens // adapters)):
             batch = collate(
                 [
                     [(rows[at].tokens, scope) for at in places]

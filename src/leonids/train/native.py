@@ -258,6 +258,8 @@ class Training:
                 [[(row.tokens, scope) for row in own] for own, scope in zip(parts, scopes, strict=True)],
                 pad_id=self.engine.base.eos_id,
                 device=device,
+                # Each row has a dropout of its own.
+                share=not any(self.runs[e].adapter.dropout for e in chunk.members),
             )
             groups = torch.arange(len(parts), device=device).repeat_interleave(len(parts[0]))
             with self.stack.active(chunk):
