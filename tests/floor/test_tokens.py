@@ -1,6 +1,7 @@
 """Floors are exact: equal to brute force over every text of a universe that can be written down."""
 
 import math
+import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -264,3 +265,26 @@ def test_words_of_as_many_tokens_can_be_had_for_every_renamed_one_and_written_in
     assert share == 1.0 > equal_token_share(universe, NANO)
     written = replace(universe.spec, transfer=replace(universe.spec.transfer, renamed=words))
     assert equal_token_share(Universe(written), NANO) == 1.0
+
+
+def test_long_answers_are_not_remembered() -> None:
+    spec = load_universe("consistent")
+    spec = replace(spec, catalog=replace(spec.catalog, shipped_names=(0, 200)), items={143: 1.0})
+    universe = Universe(spec)
+    floor = TokenFloor(universe, NANO, checked_examples=5)
+
+    def encode(first: int) -> None:
+        for index in range(first, first + 60):
+            floor.encode(universe.example("train", 0, index))
+
+    encode(0)
+    tracemalloc.start()
+    try:
+        encode(60)
+        before = tracemalloc.get_traced_memory()[0]
+        encode(120)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    # An answer of a hundred names with its tokens, offsets and roles takes some 20 kB.
+    assert grown < 60 * 4000

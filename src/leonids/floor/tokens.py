@@ -23,6 +23,9 @@ from leonids.universe.chance import Site
 from leonids.universe.splits import TRANSFER
 from leonids.universe.universe import Universe
 
+RECURRING_CHARACTERS = 36
+"""Answers that are longer hardly occur twice: to remember them would take memory, gigabytes where lists are long."""
+
 PROMPT, STRUCTURE, COPIED, DECIDED, END = range(len(ROLES))
 
 
@@ -206,9 +209,9 @@ class TokenFloor:
         self._universe = universe
         self._sites: dict[str, Site] = {}
         self._tables: dict[str, OptionTable] = {}
-        self._ids = lru_cache(maxsize=100_000)(self._encode_text)
-        # Counts, and lists of one, are the answers of many examples.
-        self._answered = lru_cache(maxsize=100_000)(self._answer_tokens)
+        self._ids = lru_cache(maxsize=10_000)(self._encode_text)
+        # Counts, and lists of one or two, are the answers of many examples.
+        self._answered = lru_cache(maxsize=10_000)(self._answer_tokens)
         self._checked_examples = checked_examples
         self._admit("train")
 
@@ -218,7 +221,7 @@ class TokenFloor:
 
     def _answer_tokens(self, text: str, shape: "Shape") -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return an answer's tokens with the end token, and their roles."""
-        ids, offsets = self._ids(text)
+        ids, offsets = self._encode_text(text)
         roles = _character_roles(text, shape)
         return (*ids, self._tokenizer.end_id), (*[role_at(span, roles) for span in offsets], END)
 
@@ -320,10 +323,12 @@ class TokenFloor:
         self, example: Example
     ) -> tuple[Sequence[int], tuple[int, ...], Sequence[float], dict[int, dict[int, float]]]:
         end = self._tokenizer.end_id
-        tokens, token_roles = self._answered(example.completion, _shape(example))
+        recurs = len(example.completion) <= RECURRING_CHARACTERS
+        tokens, token_roles = (self._answered if recurs else self._answer_tokens)(example.completion, _shape(example))
         if len(example.answers) == 1:
             return tokens, token_roles, (0.0,) * len(tokens), {}
-        answers = tuple([((*self._ids(text)[0], end), share) for text, share in example.answers.items()])
+        encode = self._ids if recurs else self._encode_text
+        answers = tuple([((*encode(text)[0], end), share) for text, share in example.answers.items()])
         costs, nexts = _along(tokens, answers)
         return tokens, token_roles, costs, nexts
 
