@@ -14,9 +14,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from leonids.errors import FloorError
 from leonids.floor.entropy import answer_nats, entropy_of, enumerated, prompt_nats, surprisal_nats
+from leonids.floor.options import OptionTable
 from leonids.floor.oracle import match_bounds, survey
 from leonids.floor.renaming import equal_token_share, renaming_of_equal_tokens
-from leonids.floor.tokens import FastTokenizer, OptionTable, TokenFloor
+from leonids.floor.tokens import FastTokenizer, TokenFloor
 from leonids.records import ROLES, Example
 from leonids.spec import load_universe, shipped_universes
 from leonids.study.floors import tokenizer_of

@@ -9,7 +9,7 @@ An answer is one choice among the oracle's texts, each with its end token, so no
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +18,7 @@ from typing import Protocol, TypeAlias, final
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from leonids.errors import FloorError
+from leonids.floor.options import OptionTable
 from leonids.records import ROLES, Example, Role
 from leonids.universe.chance import Site
 from leonids.universe.splits import TRANSFER
@@ -81,82 +82,6 @@ class Encoded:
     nexts: dict[int, dict[int, float]]
 
 
-Costs: TypeAlias = tuple[tuple[float, ...], float]
-"""The nats of each token of a choice, and the nats of its ending there, which the next token pays."""
-
-
-@final
-class OptionTable:
-    """The options of one site as tokens, with the mass of every prefix. Raises ``FloorError`` if two are the same."""
-
-    def __init__(self, options: Sequence[tuple[int, ...]], weights: Sequence[float]) -> None:
-        self.options = tuple(options)
-        self.weights = tuple(weights)
-        if len(set(self.options)) < len(self.options):
-            raise FloorError(
-                f"the tokenizer writes two options with the tokens {list(Counter(options).most_common(1)[0][0])}",
-                rule="R7: a floor needs a lossless tokenizer",
-                way_out="use another tokenizer",
-            )
-        self._mass: dict[tuple[int, ...], float] = defaultdict(float)
-        self._sharing: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for option, (tokens, weight) in enumerate(zip(self.options, self.weights, strict=True)):
-            for i in range(len(tokens) + 1):
-                self._mass[tokens[:i]] += weight
-                self._sharing[tokens[:i]].append(option)
-        common = max(len(prefix) for prefix, group in self._sharing.items() if len(group) == len(self.options))
-        # One token tells most options apart from all others, and pays all: the zeros before it and after it.
-        self.around = tuple(
-            ((0.0,) * common, (0.0,) * (len(tokens) - common - 1))
-            if len(tokens) > common and len(self._sharing[tokens[: common + 1]]) == 1
-            else None
-            for tokens in self.options
-        )
-        self._even = len(set(self.weights)) == 1
-        self.plain = tuple(self.costs(option) for option in range(len(self.options)))
-
-    def costs(self, option: int, without: Sequence[int] = ()) -> Costs:
-        """Return the costs of ``option`` when the options in ``without`` are not on offer."""
-        tokens, weight = self.options[option], self.weights[option]
-        every = len(self.options)
-        costs, before = [], 0.0
-        gone = len(without) * weight if self._even else math.fsum([self.weights[other] for other in without])
-        out = set(without)
-        for i in range(len(tokens) + 1):
-            sharing = self._sharing[tokens[:i]]
-            if len(sharing) == 1:
-                mass = weight
-            elif len(sharing) == every:
-                mass = self._mass[()] - gone
-            else:
-                mass = self._mass[tokens[:i]] - math.fsum([self.weights[o] for o in sharing if o in out])
-            if i:
-                costs.append(max(0.0, math.log(before / mass)))
-            before = mass
-        return tuple(costs), max(0.0, math.log(before / weight))
-
-    def nexts(self, option: int, without: Sequence[int] = ()) -> list[dict[int, float]]:
-        """Return the distribution of each token of ``option`` given those before it, of what is not in ``without``.
-
-        Empty where another option ends there: then the token may belong to whatever follows, which no site knows.
-        """
-        tokens, found = self.options[option], []
-        for i in range(len(tokens)):
-            sharing = [other for other in self._sharing[tokens[:i]] if other not in without]
-            shares: dict[int, float] = defaultdict(float)
-            for other in sharing:
-                if len(self.options[other]) > i:
-                    shares[self.options[other][i]] += self.weights[other]
-            mass = math.fsum(self.weights[other] for other in sharing)
-            whole = all(len(self.options[other]) > i for other in sharing)
-            found.append({token: share / mass for token, share in shares.items()} if whole else {})
-        return found
-
-    def goes_on_with(self, option: int, token: int) -> bool:
-        """Return whether another option continues ``option``'s tokens with ``token``."""
-        return (*self.options[option], token) in self._sharing
-
-
 def role_at(offsets: tuple[int, int], roles: bytes) -> int:
     """Return the role of a token over characters ``offsets``: decided, else copied, else structure."""
     inside = roles[offsets[0] : offsets[1]]
@@ -215,13 +140,12 @@ class TokenFloor:
         self._checked_examples = checked_examples
         self._admit("train")
 
-    def _encode_text(self, text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
-        ids, offsets = self._tokenizer.encode(text)
-        return tuple(ids), tuple(offsets)
+    def _encode_text(self, text: str) -> tuple[int, ...]:
+        return tuple(self._tokenizer.encode(text)[0])
 
     def _answer_tokens(self, text: str, shape: "Shape") -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return an answer's tokens with the end token, and their roles."""
-        ids, offsets = self._encode_text(text)
+        ids, offsets = self._tokenizer.encode(text)
         roles = _character_roles(text, shape)
         return (*ids, self._tokenizer.end_id), (*[role_at(span, roles) for span in offsets], END)
 
@@ -233,11 +157,11 @@ class TokenFloor:
 
     def _check(self, example: Example) -> None:
         for text in (example.prompt, example.completion):
-            _check_given_back(self._tokenizer, self._ids(text)[0], text)
-        whole = self._ids(example.prompt)[0]
+            _check_given_back(self._tokenizer, self._ids(text), text)
+        whole = self._ids(example.prompt)
         joined: tuple[int, ...] = ()
         for emission in example.trace:
-            joined += self._ids(emission.text)[0]
+            joined += self._ids(emission.text)
             if whole[: len(joined)] != joined:
                 raise FloorError(
                     f"the tokenizer merges characters across the end of {emission.text!r} in {example.prompt!r}",
@@ -250,7 +174,7 @@ class TokenFloor:
         if name not in self._sites and split in TRANSFER:
             self._admit(split)
         at = self._sites[name]
-        table = self._tables[name] = OptionTable([self._ids(option)[0] for option in at.options], at.weights)
+        table = self._tables[name] = OptionTable([self._ids(option) for option in at.options], at.weights)
         return table
 
     def encode(self, example: Example) -> Encoded:
@@ -263,7 +187,7 @@ class TokenFloor:
         for text, site, option, gone, nats in example.trace:
             ending: Ended | None = None
             if site is None:
-                tokens = self._ids(text)[0]
+                tokens = self._ids(text)
                 costs: Sequence[float] = (0.0,) * len(tokens)
             else:
                 table = tables.get(site) or self._table(site, example.split)
@@ -310,7 +234,7 @@ class TokenFloor:
         ends = 0.0
         for text, site, option, gone, _ in example.trace:
             if site is None:
-                nexts, after = [{token: 1.0} for token in self._ids(text)[0]], 0.0
+                nexts, after = [{token: 1.0} for token in self._ids(text)], 0.0
             else:
                 table = self._tables.get(site) or self._table(site, example.split)
                 without = _chosen(example, site, chosen)[:gone]
@@ -328,7 +252,7 @@ class TokenFloor:
         if len(example.answers) == 1:
             return tokens, token_roles, (0.0,) * len(tokens), {}
         encode = self._ids if recurs else self._encode_text
-        answers = tuple([((*encode(text)[0], end), share) for text, share in example.answers.items()])
+        answers = tuple([((*encode(text), end), share) for text, share in example.answers.items()])
         costs, nexts = _along(tokens, answers)
         return tokens, token_roles, costs, nexts
 
