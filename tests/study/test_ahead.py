@@ -137,6 +137,14 @@ def test_few_tiles_and_one_core_start_no_process(folder, monkeypatch, cores):
     assert ahead.take(tiles_in(folder)[0]) is None
 
 
+def test_of_many_tiles_the_last_ones_are_read(folder, monkeypatch):
+    monkeypatch.setattr(module, "MOST_AHEAD", 1)
+    tiles = tiles_in(folder)[:2]
+    ahead = begun(tiles)
+    assert ahead.take(tiles[0]) is None
+    assert ahead.take(tiles[1]) is not None
+
+
 def test_the_process_ends_with_whoever_started_it(folder):
     # So many tiles that it would go on for long after.
     tiles = [(str(folder / STEPS), "loss", 0)] * 500

@@ -27,7 +27,7 @@ from leonids.study.tiles import BEGUN, SLOT, Tile, numbers_of, slot, unpacked
 from leonids.study.windows import Column
 
 LEAST_AHEAD, MOST_AHEAD = 40, 512
-"""With fewer tiles, to start a process takes longer than it saves; more, of some 160 kB each, would fill memory."""
+"""With fewer tiles, to start a process takes longer than it saves; of more, of some 160 kB each, the last ones."""
 
 
 def tiles_of(predictions: Sequence[Prediction], runs: Sequence[tuple[RunSpec, Path]], *, at: float) -> list[Tile]:
@@ -59,8 +59,9 @@ class Ahead:
 
     def begin(self, tiles: Sequence[Tile]) -> None:
         """Have tiles read, listed in the order in which they will be asked for."""
-        if not (LEAST_AHEAD <= len(tiles) <= MOST_AHEAD and cores() > 1 and os.name == "posix"):
+        if len(tiles) < LEAST_AHEAD or cores() < 2 or os.name != "posix":
             return
+        tiles = tiles[-MOST_AHEAD:]
         # Without room for the file, or for a process, the caller reads everything.
         with suppress(OSError), ExitStack() as opened:
             self._shared = opened.enter_context(tempfile.TemporaryFile())

@@ -184,10 +184,7 @@ def in_passes(rows: Sequence[Sequence[Sequence[int]]], *, tokens: int) -> list[l
         length = max(len(own[at]) for own in rows)
         shared = min(alike(own[groups[-1][-1]], own[at]) for own in rows) if groups else 0
         longest = max(longest, bucketed(length))
-        fits = (
-            used + length - shared <= tokens and (len(groups[-1]) + 1) * longest <= PADDED * tokens if groups else False
-        )
-        if not fits:
+        if not groups or used + length - shared > tokens or (len(groups[-1]) + 1) * longest > PADDED * tokens:
             groups.append([])
             used, longest, shared = 0, bucketed(length), 0
         groups[-1].append(at)
