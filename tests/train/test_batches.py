@@ -121,6 +121,13 @@ def test_every_example_is_evaluated_once_and_no_pass_exceeds_the_room(
             assert len(group) * longest <= PADDED * room
 
 
+def test_short_rows_are_not_padded_to_the_length_of_long_ones_that_begin_alike() -> None:
+    rows = [[1, at, *[2] * (300 if at % 2 else 6)] for at in range(40)]
+    groups = in_passes([rows], tokens=1000)
+    padded = sum(len(group) * max(len(rows[at]) for at in group) for group in groups)
+    assert padded <= 1.2 * sum(map(len, rows))
+
+
 @given(ROWS)
 def test_what_rows_begin_with_alike_is_there_once(rows: list[list[int]]) -> None:
     tokens = [Simple([*row, 0]) for row in rows]

@@ -175,13 +175,15 @@ def bucketed(length: int) -> int:
 def in_passes(rows: Sequence[Sequence[Sequence[int]]], *, tokens: int) -> list[list[int]]:
     """Group indices of each adapter's ``rows`` into passes of at most ``tokens`` tokens an adapter.
 
-    Rows that begin alike go together, and what they share counts once (``collate``). Attention pads rows to the
-    longest: a pass has at most ``PADDED`` times ``tokens`` of padded ones. What is longer goes alone.
+    Rows of alike lengths that begin alike go together, and what they share counts once (``collate``). Attention pads
+    rows to the longest: a pass has at most ``PADDED`` times ``tokens`` of padded ones. What is longer goes alone.
     """
     groups: list[list[int]] = []
     used = longest = 0
-    for at in sorted(range(len(rows[0])), key=lambda at: list(rows[0][at])):
-        length = max(len(own[at]) for own in rows)
+    lengths = [max(map(len, row)) for row in zip(*rows, strict=True)]
+    # By doublings of length first: attention over rows of very different lengths costs more than sharing saves.
+    for at in sorted(range(len(lengths)), key=lambda at: (lengths[at].bit_length(), list(rows[0][at]))):
+        length = lengths[at]
         shared = min(alike(own[groups[-1][-1]], own[at]) for own in rows) if groups else 0
         longest = max(longest, bucketed(length))
         if not groups or used + length - shared > tokens or (len(groups[-1]) + 1) * longest > PADDED * tokens:
