@@ -1,9 +1,12 @@
 """A process beside may read tiles: what is read is the same with it, without it, and where it dies."""
 
+import json
 import math
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 
@@ -19,7 +22,7 @@ from leonids.study import ahead as module
 from leonids.study.ahead import Ahead, tiles_of
 from leonids.study.plan import Choices, make_plan
 from leonids.study.streams import STEPS, RunStreams
-from leonids.study.tiles import TILE_STEPS, Tile, packed, read_tile, unpacked
+from leonids.study.tiles import SLOT, TILE_STEPS, Tile, packed, read_tile, serve, slot, unpacked
 from leonids.study.windows import Column
 
 ROWS = 2 * TILE_STEPS + 700
@@ -143,6 +146,16 @@ def test_of_many_tiles_the_last_ones_are_read(folder, monkeypatch):
     ahead = begun(tiles)
     assert ahead.take(tiles[0]) is None
     assert ahead.take(tiles[1]) is not None
+
+
+@pytest.mark.parametrize("orphaned", [True, False])
+def test_nothing_is_read_for_a_caller_that_is_gone(folder, orphaned):
+    wanted = json.dumps(tiles_in(folder)).encode()
+    with tempfile.TemporaryFile() as shared:
+        shared.write(bytes(3 * SLOT.size) + wanted)
+        shared.flush()
+        serve(shared.fileno(), 3, len(wanted), os.getpid() if orphaned else os.getppid())
+        assert [slot(shared.fileno(), place)[2] > 0 for place in range(3)] == [not orphaned] * 3
 
 
 def test_the_process_ends_with_whoever_started_it(folder):

@@ -90,7 +90,7 @@ def _start(tiles: Sequence[Tile], shared: IO[bytes]) -> "subprocess.Popen[bytes]
     wanted = json.dumps(tiles).encode()
     shared.write(bytes(len(tiles) * SLOT.size) + wanted)
     shared.flush()
-    numbers = map(str, (shared.fileno(), len(tiles), len(wanted)))
+    numbers = map(str, (shared.fileno(), len(tiles), len(wanted), os.getpid()))
     return subprocess.Popen(
         # What lies in the current folder is not Python's to import; Ctrl-C is the caller's to answer.
         [sys.executable, "-P", "-m", program.__name__, *numbers],

@@ -71,12 +71,17 @@ def unpacked(data: bytes) -> Column:
     return Column(steps, keys, dict(zip(roles, totals, strict=True)), dict(zip(roles, counts, strict=True)))
 
 
-def serve(shared: int, count: int, length: int) -> None:
-    """Read the tiles that a shared file names, from the last one on, into it, while whoever wants them lives."""
+def serve(shared: int, count: int, length: int, parent: int) -> None:
+    """Read the tiles that a shared file names, from the last one on, into it, while whoever wants them lives.
+
+    ``count`` tiles are named in ``length`` bytes; ``parent`` is the process that started this one.
+    """
     tiles = [Tile(*tile) for tile in json.loads(os.pread(shared, length, count * SLOT.size))]
-    parent, end = os.getppid(), count * SLOT.size + length
+    end = count * SLOT.size + length
     for place in reversed(range(count)):
-        if slot(shared, place)[0] or os.getppid() != parent:
+        if os.getppid() != parent:
+            return
+        if slot(shared, place)[0]:
             continue
         os.pwrite(shared, BEGUN, place * SLOT.size)
         # What is wrong with a tile is the caller's to say, who reads it too.
