@@ -10,8 +10,7 @@ from leonids.digest import keyed_random
 from leonids.spec import load_universe
 from leonids.universe.catalog import Item
 from leonids.universe.chance import Chance, Sample, Site
-from leonids.universe.program import stop_chances
-from leonids.universe.prompts import LONG_ITEMS
+from leonids.universe.program import LONG_ITEMS, stop_chances
 from leonids.universe.universe import Universe
 
 

@@ -13,12 +13,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import Protocol, TypeAlias, final
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from leonids.errors import FloorError
-from leonids.floor.options import OptionTable
+from leonids.floor.options import OptionTable, Order
 from leonids.records import ROLES, Example, Role
 from leonids.universe.chance import Site
 from leonids.universe.splits import TRANSFER
@@ -182,7 +183,7 @@ class TokenFloor:
         ids: list[int] = [self._tokenizer.end_id]
         floor = [0.0]
         tables = self._tables
-        chosen: Chosen = {}
+        chosen: Orders = {}
         ended: Ended | None = None
         for text, site, option, gone, nats in example.trace:
             ending: Ended | None = None
@@ -204,7 +205,7 @@ class TokenFloor:
                 elif (around := table.around[option]) is not None:
                     costs, ends = (*around[0], nats, *around[1]), 0.0
                 else:
-                    costs, ends = table.costs(option, _chosen(example, site, chosen)[:gone])
+                    costs, ends = table.costs(option, _order(example, site, chosen), gone)
                 if ends:
                     ending = (table, option, ends)
             if ended is not None:
@@ -230,15 +231,15 @@ class TokenFloor:
         It is empty where a token may go on with the choice before it or begin another: none is worked out there.
         """
         found: list[dict[int, float]] = []
-        chosen: Chosen = {}
+        chosen: Orders = {}
         ends = 0.0
         for text, site, option, gone, _ in example.trace:
             if site is None:
                 nexts, after = [{token: 1.0} for token in self._ids(text)], 0.0
             else:
                 table = self._tables.get(site) or self._table(site, example.split)
-                without = _chosen(example, site, chosen)[:gone]
-                nexts, after = table.nexts(option, without), table.costs(option, without)[1]
+                order = _order(example, site, chosen)
+                nexts, after = table.nexts(option, order, gone), table.costs(option, order, gone)[1]
             found += [{}, *nexts[1:]] if ends else nexts
             ends = after
         return found
@@ -284,14 +285,15 @@ def _along(
     return tuple(costs), nexts
 
 
-Chosen: TypeAlias = dict[str, list[int]]
-"""The options that an example chose at a site, in order."""
+Orders: TypeAlias = dict[str, Order]
+"""What an example chose at each site that was asked for."""
 
 
-def _chosen(example: Example, site: str, known: Chosen) -> list[int]:
-    """Return the options that an example chose at a site; ``known`` are those that were asked for before."""
+def _order(example: Example, site: str, known: Orders) -> Order:
+    """Return what an example chose at a site, in order; ``known`` are those that were asked for before."""
     if site not in known:
-        known[site] = [emission.option for emission in example.trace if emission.site == site]
+        chosen = [emission.option for emission in example.trace if emission.site == site]
+        known[site] = dict(zip(chosen, count(), strict=False))
     return known[site]
 
 

@@ -22,6 +22,9 @@ from leonids.universe.chance import Site
 from leonids.universe.skills import ASKS, ENDS, SKILLS, Kind, Meanings, Parameter, Skill
 from leonids.universe.values import Value
 
+LONG_ITEMS = 24
+"""Lists that have so many items or more are worked on column by column; with fewer, that is no faster."""
+
 PairRule: TypeAlias = Literal["any", "without", "with"]
 
 
@@ -50,6 +53,14 @@ def _item_text(item: Item) -> str:
     return ",".join([item.name, *map(str, item.values)])
 
 
+def _items_text(items: tuple[Item, ...]) -> str:
+    """Return items in a meaning, those of a long list column by column: looking each of them up takes twice as long."""
+    if len(items) < LONG_ITEMS:
+        return ";".join(map(_item_text, items))
+    names, values = zip(*items, strict=True)
+    return ";".join(map(",".join, zip(names, *[map(str, column) for column in zip(*values, strict=True)], strict=True)))
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -61,7 +72,7 @@ class Task:
     @property
     def meaning(self) -> str:
         """The canonical key: items and pipeline, without wording or format. Splits are bins of its hash."""
-        return f"{';'.join(map(_item_text, self.items))}|{'>'.join([step.text for step in self.steps])}"
+        return f"{_items_text(self.items)}|{'>'.join([step.text for step in self.steps])}"
 
     def speaks_of(self, word: str) -> bool:
         """Return whether a step, or a branch of one, is about the property ``word``."""

@@ -11,14 +11,11 @@ from leonids.errors import SpecError
 from leonids.records import Emission
 from leonids.universe.catalog import Item, Things, stated_values
 from leonids.universe.chance import Chance, Sample, Site, emission_of, site
-from leonids.universe.program import Pipelines, Step, StepSite, Task, stop_chances
+from leonids.universe.program import LONG_ITEMS, Pipelines, Step, StepSite, Task, stop_chances
 from leonids.universe.splits import Family
 
 _item = partial(tuple.__new__, Item)
 """An ``Item`` of the tuple of its fields, as ``emission_of`` makes an emission."""
-
-LONG_ITEMS = 24
-"""Lists that have so many items or more are drawn column by column; with fewer, that is no faster."""
 
 
 @final
