@@ -46,13 +46,13 @@ class OptionTable:
         common = max(len(prefix) for prefix, group in self._sharing.items() if len(group) == len(self.options))
         # One token tells most options apart from all others, and pays all: the zeros before it and after it.
         self.around = tuple(
-            ((0.0,) * common, (0.0,) * (len(tokens) - common - 1))
+            (tokens, (0.0,) * common, (0.0,) * (len(tokens) - common - 1))
             if len(tokens) > common and len(self._sharing[tokens[: common + 1]]) == 1
             else None
             for tokens in self.options
         )
         self._even = len(set(self.weights)) == 1
-        self.plain = tuple(self.costs(option) for option in range(len(self.options)))
+        self.plain = tuple((tokens, *self.costs(option)) for option, tokens in enumerate(self.options))
 
     def costs(self, option: int, order: Order | None = None, gone: int = 0) -> Costs:
         """Return the costs of ``option`` when the first ``gone`` of ``order`` are not on offer."""

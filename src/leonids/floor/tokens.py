@@ -83,13 +83,9 @@ class Encoded:
     nexts: dict[int, dict[int, float]]
 
 
-def role_at(offsets: tuple[int, int], roles: bytes) -> int:
-    """Return the role of a token over characters ``offsets``: decided, else copied, else structure."""
-    inside = roles[offsets[0] : offsets[1]]
-    for role in (DECIDED, COPIED):
-        if role in inside:
-            return role
-    return STRUCTURE
+def token_roles(offsets: Sequence[tuple[int, int]], roles: bytes) -> list[int]:
+    """Return the role of each token, by the characters it spells: decided, else copied, else structure."""
+    return [max(roles[start:end] or _NOTHING) for start, end in offsets]
 
 
 def encode_foreign(example: Example, tokenizer: Tokenizer) -> Encoded:
@@ -101,12 +97,11 @@ def encode_foreign(example: Example, tokenizer: Tokenizer) -> Encoded:
     for text, (ids, _) in zip((example.prompt, example.completion), parts, strict=True):
         _check_given_back(tokenizer, ids, text)
     (prompt, _), (answer, offsets) = parts
-    roles = _character_roles(example.completion, _shape(example))
     ids = [tokenizer.end_id, *prompt, *answer, tokenizer.end_id]
     prompt_tokens = 1 + len(prompt)
     return Encoded(
         ids=ids,
-        roles=[PROMPT] * prompt_tokens + [role_at(span, roles) for span in offsets] + [END],
+        roles=[PROMPT] * prompt_tokens + token_roles(offsets, _character_roles(example)) + [END],
         floor_nats=[0.0] + [math.nan] * (len(ids) - 1),
         prompt_tokens=prompt_tokens,
         nexts={},
@@ -144,11 +139,10 @@ class TokenFloor:
     def _encode_text(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text)[0])
 
-    def _answer_tokens(self, text: str, shape: "Shape") -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _answer_tokens(self, text: str, roles: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return an answer's tokens with the end token, and their roles."""
         ids, offsets = self._tokenizer.encode(text)
-        roles = _character_roles(text, shape)
-        return (*ids, self._tokenizer.end_id), (*[role_at(span, roles) for span in offsets], END)
+        return (*ids, self._tokenizer.end_id), (*token_roles(offsets, roles), END)
 
     def _admit(self, split: str) -> None:
         """Take in the sites of a split's program, after checking its first texts."""
@@ -192,20 +186,21 @@ class TokenFloor:
                 costs: Sequence[float] = (0.0,) * len(tokens)
             else:
                 table = tables.get(site) or self._table(site, example.split)
-                tokens = table.options[option]
-                # What is below, at half the time: long lists have hundreds of these.
-                if gone and ended is None and (around := table.around[option]) is not None:
-                    ids += tokens
-                    floor += around[0]
-                    floor.append(nats)
-                    floor += around[1]
-                    continue
                 if not gone:
-                    costs, ends = table.plain[option]
-                elif (around := table.around[option]) is not None:
-                    costs, ends = (*around[0], nats, *around[1]), 0.0
-                else:
+                    tokens, costs, ends = table.plain[option]
+                elif (around := table.around[option]) is None:
+                    tokens = table.options[option]
                     costs, ends = table.costs(option, _order(example, site, chosen), gone)
+                else:
+                    tokens, before, after = around
+                    if ended is None:
+                        # What is below, at half the time: long lists have hundreds of these.
+                        ids += tokens
+                        floor += before
+                        floor.append(nats)
+                        floor += after
+                        continue
+                    costs, ends = (*before, nats, *after), 0.0
                 if ends:
                     ending = (table, option, ends)
             if ended is not None:
@@ -249,13 +244,14 @@ class TokenFloor:
     ) -> tuple[Sequence[int], tuple[int, ...], Sequence[float], dict[int, dict[int, float]]]:
         end = self._tokenizer.end_id
         recurs = len(example.completion) <= RECURRING_CHARACTERS
-        tokens, token_roles = (self._answered if recurs else self._answer_tokens)(example.completion, _shape(example))
+        written = self._answered if recurs else self._answer_tokens
+        tokens, roles = written(example.completion, _character_roles(example))
         if len(example.answers) == 1:
-            return tokens, token_roles, (0.0,) * len(tokens), {}
+            return tokens, roles, (0.0,) * len(tokens), {}
         encode = self._ids if recurs else self._encode_text
         answers = tuple([((*encode(text), end), share) for text, share in example.answers.items()])
         costs, nexts = _along(tokens, answers)
-        return tokens, token_roles, costs, nexts
+        return tokens, roles, costs, nexts
 
 
 @lru_cache(maxsize=10_000)
@@ -313,22 +309,13 @@ def _paid(ended: Ended, tokens: Sequence[int], costs: Sequence[float], text: str
     return costs[0] + nats, *costs[1:]
 
 
-Shape: TypeAlias = tuple[tuple[int, Role], ...]
-"""The roles of an answer's characters: each with where it ends, 0 or less where that is in the prompt."""
-
 _ROLE_BYTE: dict[Role, bytes] = {role: bytes((i,)) for i, role in enumerate(ROLES)}
 
-
-def _shape(example: Example) -> Shape:
-    first = len(example.prompt)
-    return tuple([(end - first, role) for _, end, role in example.spans])
+_NOTHING = _ROLE_BYTE["structure"]
+"""What a token that spells no character is."""
 
 
-def _character_roles(text: str, shape: Shape) -> bytes:
-    """Return the index of each character's role: spans follow on each other."""
-    roles, at = bytearray(), 0
-    for end, role in shape:
-        if end > at:
-            roles += _ROLE_BYTE[role] * (end - at)
-            at = end
-    return bytes(roles) + _ROLE_BYTE["structure"] * (len(text) - at)
+def _character_roles(example: Example) -> bytes:
+    """Return the index of the role of each of the answer's characters, which the spans after the prompt's cover."""
+    own = [_ROLE_BYTE[role] * (end - start) for start, end, role in example.spans[1:]]
+    return b"".join(own)

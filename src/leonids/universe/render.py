@@ -28,10 +28,14 @@ def _word_pieces(word: str, fmt: AnswerFormat, opening: Role) -> Pieces:
 
 def _list_pieces(names: tuple[str, ...], fmt: AnswerFormat) -> Pieces:
     pieces: Pieces = [(fmt.list_open, "structure")]
-    for i, name in enumerate(names):
-        if i:
-            pieces.append((fmt.list_separator, "decided"))
-        pieces += _word_pieces(name, fmt, "structure" if i else "decided")
+    if names:
+        pieces += _word_pieces(names[0], fmt, "decided")
+    # As ``_word_pieces``, with what is the same for every name made once.
+    before: Pieces = [(fmt.list_separator, "decided"), (fmt.quote, "structure")]
+    after: tuple[str, Role] = (fmt.quote, "copied")
+    for name in names[1:]:
+        pieces += before
+        pieces += ((name[0], "decided"), (name[1:], "copied"), after)
     pieces.append((fmt.list_close, "decided"))
     return pieces
 
