@@ -212,10 +212,12 @@ class TokenFloor:
         answer_ids, answer_roles, answer_costs, nexts = self._answer(example)
         if ended is not None:
             answer_costs = _paid(ended, answer_ids, answer_costs, example.completion)
+        ids += answer_ids
+        floor += answer_costs
         return Encoded(
-            ids=[*ids, *answer_ids],
+            ids=ids,
             roles=[*[PROMPT] * prompt_tokens, *answer_roles],
-            floor_nats=[*floor, *answer_costs],
+            floor_nats=floor,
             prompt_tokens=prompt_tokens,
             nexts={prompt_tokens + at: shares for at, shares in nexts.items()},
         )
