@@ -65,6 +65,15 @@ def test_a_long_list_is_what_choosing_one_thing_at_a_time_draws(universe: Univer
     assert at_once.points(3) == one_by_one.points(3)
 
 
+@pytest.mark.parametrize("universe", UNIVERSES)
+@settings(max_examples=5, deadline=None)
+@given(index=st.integers(0, 10**6))
+def test_a_long_list_means_what_its_items_mean_one_by_one(universe: Universe, index: int) -> None:
+    task = universe.draw_task(Sample(keyed_random("meaning", index)))
+    items = [",".join([item.name, *map(str, item.values)]) for item in task.items]
+    assert task.meaning.startswith(";".join(items) + "|")
+
+
 @given(st.dictionaries(st.integers(1, 12), st.integers(0, 5), min_size=1).filter(lambda parts: any(parts.values())))
 def test_stopping_by_its_chances_gives_the_distribution_back(parts: dict[int, int]) -> None:
     whole = sum(parts.values())

@@ -84,7 +84,10 @@ class Encoded:
 
 
 def token_roles(offsets: Sequence[tuple[int, int]], roles: bytes) -> list[int]:
-    """Return the role of each token, by the characters it spells: decided, else copied, else structure."""
+    """Return the role of each token, by the characters it spells: decided, else copied, else structure.
+
+    That is the greatest index: ``ROLES`` has them in this order.
+    """
     return [max(roles[start:end] or _NOTHING) for start, end in offsets]
 
 
