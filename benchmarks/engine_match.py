@@ -89,7 +89,7 @@ def timed(function: Callable[[], Any]) -> tuple[float, Any]:
 def one_pass(training: Training, held: HeldOut) -> Any:
     """Return what a review measures of its examples, as a review does it."""
     (chunk,) = training.stack.chunks
-    with in_float32(training.engine.base):
+    with in_float32(training.engine.base.model):
         return teacher_forced(training.engine, chunk, held)[0]
 
 

@@ -96,6 +96,42 @@ def test_sharing_what_rows_begin_with_changes_neither_states_nor_gradients(make_
         torch.testing.assert_close(shared, apart, rtol=0.0, atol=1e-6 * largest)
 
 
+def test_a_bfloat16_base_whose_sums_round_by_shape_works_without_padding(make_model: Any) -> None:
+    model = make_model().bfloat16()
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    places = {name: parameter.data_ptr() for name, parameter in model.named_parameters()}
+
+    def round_by_shape(module: Any, given: Any, out: Any) -> Any:
+        del module, given
+        return out * (1 + 3 / out.shape[1]) if out.dtype == torch.bfloat16 else out
+
+    model.base_model.norm.register_forward_hook(round_by_shape)
+    body = Body(model)
+    assert body.ragged
+    assert body.trims
+    assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
+    assert {name: parameter.data_ptr() for name, parameter in model.named_parameters()} == places
+
+
+def test_gradients_through_a_bfloat16_base_are_those_of_its_weights_in_float32(
+    make_model: Any, make_batches: Any
+) -> None:
+    model = make_model().bfloat16()
+    ((rows,),) = make_batches(adapters=1, steps=1, rows=6)
+    batch = collate([[(tokens, "all") for tokens in rows]], pad_id=0)
+    gradients = []
+    for _ in ("bfloat16", "float32"):
+        body = Body(model)
+        assert body.ragged
+        model.zero_grad()
+        body.states(batch).float().pow(3).sum().backward()
+        gradients.append({name: p.grad.float() for name, p in model.base_model.named_parameters()})
+        model.float()
+    narrow, wide = gradients
+    for name, gradient in wide.items():
+        assert float((narrow[name] - gradient).norm()) < 0.05 * float(gradient.norm()), name
+
+
 def test_a_base_with_a_sliding_window_works_on_padded_rows(make_model: Any) -> None:
     model = make_model()
     model.config.sliding_window = 4

@@ -126,22 +126,23 @@ def pick_dtype(dtype: str, *, folder: Path, device: torch.device) -> torch.dtype
 
 
 @contextmanager
-def in_float32(base: Base) -> Iterator[bool]:
-    """Let a bfloat16 base compute in float32 for a while, where memory holds it; yield whether it does.
+def in_float32(model: PreTrainedModel) -> Iterator[bool]:
+    """Let a bfloat16 model compute in float32 for a while, where memory holds it; yield whether it does.
 
     In bfloat16 the order of a sum decides close calls between tokens: one pass over an answer and its generation
-    then disagree on several answers in a hundred. bfloat16 widens to float32 and back without loss.
+    then disagree on several answers in a hundred. Afterwards the parameters have their own storage again: a
+    trainer may hold views of it.
     """
-    narrow = [p for p in base.model.parameters() if p.dtype == torch.bfloat16]
-    wide = bool(narrow) and _fits(base.device, 4 * sum(p.numel() for p in narrow))
+    narrow = [(p, p.data) for p in model.parameters() if p.dtype == torch.bfloat16]
+    wide = bool(narrow) and _fits(model.device, 4 * sum(p.numel() for p, _ in narrow))
     # Buffers keep their own dtype: rotary frequencies are float32 and would lose digits on the way back.
-    for parameter in narrow if wide else ():
-        parameter.data = parameter.data.float()
+    for parameter, own in narrow if wide else ():
+        parameter.data = own.float()
     try:
         yield wide or not narrow
     finally:
-        for parameter in narrow if wide else ():
-            parameter.data = parameter.data.bfloat16()
+        for parameter, own in narrow:
+            parameter.data = own
 
 
 def _fits(device: torch.device, size: int) -> bool:

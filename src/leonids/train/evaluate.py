@@ -251,7 +251,7 @@ def review(
     engine: Engine, chunk: Chunk | None, streams: Sequence[Stream], held: HeldOut, *, step: int
 ) -> list[list[dict[str, Any]]]:
     """Return the review lines of each adapter of a chunk on ``held``."""
-    with in_float32(engine.base) as wide:
+    with in_float32(engine.base.model) as wide:
         found = teacher_forced(engine, chunk, held)
         answers = generate(engine, chunk, [rows[:AUDITED] for rows in held.rows])
     lines: list[list[dict[str, Any]]] = []

@@ -64,7 +64,7 @@ def measure(adapter: Path, universe: UniverseSpec, *, split: str, n: int, base: 
     room = room_for(loaded, batch_size=1, length=longest)
     engine = Engine(loaded, body, head, stack, room.forward_tokens)
     held = held_out([stream], ["answer"], split=split, first=0, n=n)
-    with in_float32(loaded):
+    with in_float32(loaded.model):
         (found,) = teacher_forced(engine, stack.chunks[0], held)
     totals = add_totals([one.totals for one in found])
     count = sum(totals["loss"][role][1] for role in ANSWER_ROLES if role in totals["loss"])
