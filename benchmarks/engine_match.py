@@ -6,7 +6,7 @@ otherwise), padded on the left, in the order of the data. It may write as many t
 batch and stops when all have ended. It is timed as PEFT loads an adapter, beside the base's weights, once more with it
 merged into them, and once more with one prompt at a time, as a loop over examples has it.
 
-    leonids bases get smollm2-135m && python benchmarks/engine_match.py [--repeats 5] [--base nano]
+    leonids bases get smollm2-135m && python benchmarks/engine_match.py [--repeats 5] [--base nano] [--items 8]
 """
 
 import argparse
@@ -131,16 +131,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--base", default="", help="only this base")
+    parser.add_argument("--items", type=int, help="only this many items a list (0: the universe consistent)")
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows: dict[str, list[float]] = {}
     facts: dict[str, Any] = {}
     for size in SIZES:
         for items in size.items if given.base in ("", size.base) else ():
-            with passes() as make:
-                found, more = compare(make, size, items, repeats=given.repeats)
-            rows |= found
-            facts |= more
+            if given.items in (None, items):
+                with passes() as make:
+                    found, more = compare(make, size, items, repeats=given.repeats)
+                rows |= found
+                facts |= more
     report_rows(
         __file__,
         rows,
