@@ -60,8 +60,8 @@ class Body:
     """The part of a causal language model before its head.
 
     ``ragged`` says whether it can work without padding, ``trims`` whether its last block can leave out tokens whose
-    state nobody asks for once attention has seen them. Both are tried on three short rows, in float32 where memory holds
-    it: models differ in what they pass on. A base that fails, or that is too large for that, works on padded rows.
+    state nobody asks for once attention has seen them. Both are tried on three short rows, in float32 where memory
+    holds it: models differ in what they pass on. A base that fails, or is too large for that, works on padded rows.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
