@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leonids.records import ROLES
+from leonids.train.bases import in_float32
 from leonids.train.batches import BUCKET, PADDED, bucketed, collate, in_passes
 from leonids.train.bodies import Body
 
@@ -111,6 +112,23 @@ def test_a_bfloat16_base_whose_sums_round_by_shape_works_without_padding(make_mo
     assert body.trims
     assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
     assert {name: parameter.data_ptr() for name, parameter in model.named_parameters()} == places
+
+
+def test_a_base_that_runs_out_of_memory_on_its_way_to_float32_is_narrow_again(
+    make_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model().bfloat16()
+    widen, calls = torch.Tensor.float, iter(range(99))
+
+    def short_of_memory(tensor: torch.Tensor) -> torch.Tensor:
+        if next(calls) == 2:
+            raise MemoryError
+        return widen(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "float", short_of_memory)
+    with pytest.raises(MemoryError), in_float32(model):
+        pass
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
 
 
 def test_gradients_through_a_bfloat16_base_are_those_of_its_weights_in_float32(

@@ -135,10 +135,10 @@ def in_float32(model: PreTrainedModel) -> Iterator[bool]:
     """
     narrow = [(p, p.data) for p in model.parameters() if p.dtype == torch.bfloat16]
     wide = bool(narrow) and _fits(model.device, 4 * sum(p.numel() for p, _ in narrow))
-    # Buffers keep their own dtype: rotary frequencies are float32 and would lose digits on the way back.
-    for parameter, own in narrow if wide else ():
-        parameter.data = own.float()
     try:
+        # Buffers keep their own dtype: rotary frequencies are float32 and would lose digits on the way back.
+        for parameter, own in narrow if wide else ():
+            parameter.data = own.float()
         yield wide or not narrow
     finally:
         for parameter, own in narrow:
